@@ -1,0 +1,47 @@
+"""The one error that means "you, the user, can mend this", and how a command reports it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from difflib import get_close_matches
+
+EXIT_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
+
+
+class InputError(ValueError):
+    """A file, option or argument that cannot be used as it is.
+
+    The message is one line: what must hold, what was received, where (file:line), what to do.
+    """
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """A hint like ``" Did you mean 'dropout'?"``, empty when nothing is near."""
+    matches = get_close_matches(name, known, n=1)
+    return f" Did you mean {matches[0]!r}?" if matches else ""
+
+
+def run_command(name: str, main: Callable[[], int | None]) -> int:
+    """Runs a command's ``main`` and turns its outcome into an exit status.
+
+    0 done, 2 the user's mistake (`InputError`, or a file that cannot be opened: one line on stderr), 130 interrupted.
+    Everything else is a fault of ours and keeps its traceback (exit status 1).
+    """
+    try:
+        return main() or 0
+    except InputError as error:
+        print(f"{name}: error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except BrokenPipeError:  # the reader went away (`| head`): nothing is wrong, but flushing at exit would fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"{name}: error: {error.filename}: {error.strerror}.", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted.", file=sys.stderr)
+        return EXIT_INTERRUPTED

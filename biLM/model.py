@@ -1,0 +1,277 @@
+"""`BiLM`: sentences -> activations, (L+1) layers of D = 2P numbers for each token.
+
+The order of work: distinct tokens -> `CharacterEncoder` -> a forward and a backward `LSTMStack` -> layers.
+Training has a module of its own; files are `biLM.weights`.
+
+Source: Peters et al. 2018, and the reference implementations bilm-tf and AllenNLP. What differs: a sentence starts from
+a fixed state (`initial_state`), so that its vectors depend on nothing but itself; the reference carries the state from
+batch to batch, which `stateful=True` reproduces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from biLM.char_cnn import CharacterEncoder
+from biLM.characters import CharacterInput, deduplicate
+from biLM.errors import InputError
+from biLM.lstm import LSTMStack
+from biLM.options import BiLMOptions
+from biLM.vocabulary import Vocabulary, WordInput
+
+Sentence = Sequence[str]
+States = list[list[list[Any]]]  # direction, layer, [h, c]
+
+WARM_UP_SENTENCE, WARM_UP_RUNS = ("The", "end", "."), 8
+TOKENS_PER_SENTENCE = 64  # a batch holds at most batch_size * 64 positions: one long sentence makes its batch smaller
+SHAPE_STEP = {"jax": 16}  # JAX compiles every shape anew: sizes are rounded up to few values
+
+
+@keras.saving.register_keras_serializable("biLM")
+class WordEncoder(keras.layers.Layer):
+    """The lookup of a word-id biLM. Call: ids (U,), 0 = no token -> (U, P)."""
+
+    def __init__(self, n_tokens: int, projection_dim: int, **kwargs):
+        super().__init__(**kwargs)
+        self.n_tokens, self.projection_dim = n_tokens, projection_dim
+
+    def build(self, input_shape):
+        normal = keras.initializers.RandomNormal(0.0, self.projection_dim**-0.5)
+        self.embedding = self.add_weight((self.n_tokens, self.projection_dim), normal, name="embedding")
+
+    def call(self, ids):
+        return ops.take(self.embedding, ops.maximum(ids - 1, 0), axis=0)
+
+
+@keras.saving.register_keras_serializable("biLM")
+class BiLM(keras.Model):
+    """A bidirectional language model.
+
+    Arguments:
+        options: its shape.
+        vocabulary: needed by `embed` of a word-id model, unused by one with character input.
+        initial_state: what each sentence starts from. "warm": the state after `warm_up`, close to what a biLM trained
+            with carried state has seen; "zero": zeros.
+        stateful: carry the state from batch to batch, row by row, as the reference does. A sentence's vectors then
+            depend on what was embedded before; `reset_states` starts again from zeros.
+
+    Call: `{"characters": (U, C) int32, "token_index": (B, T+2) int32}` (see `encode`) ->
+        `{"activations": (B, L+1, T, D) float32, "mask": (B, T) bool}`. Layer 0 is the token vector, twice; layer k is
+        [forward_k ; backward_k]. Positions where the mask is False hold 0. A forward-only model has D = P.
+
+    Example: `load_bilm("weights.hdf5").embed([["A", "sentence", "."]])[0].shape == (3, 3, 1024)`.
+    """
+
+    def __init__(
+        self,
+        options: BiLMOptions | dict,
+        vocabulary: Vocabulary | None = None,
+        initial_state: str = "warm",
+        stateful: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if isinstance(options, dict):
+            options = BiLMOptions.from_dict(options)
+        if initial_state not in ("warm", "zero"):
+            raise InputError(f"`initial_state` must be 'warm' or 'zero'. Received: {initial_state!r}.")
+        self.options, self.vocabulary = options, vocabulary
+        self.initial_state, self.stateful = initial_state, stateful
+        lstm, projection_dim = options.lstm, options.lstm.projection_dim
+        self.encoder: keras.layers.Layer
+        if options.char_cnn:
+            self.encoder = CharacterEncoder(options.char_cnn, projection_dim, name="encoder")
+        elif options.n_tokens_vocab:
+            self.encoder = WordEncoder(options.n_tokens_vocab, projection_dim, name="encoder")
+        else:
+            raise InputError("options: a model without char_cnn must hold n_tokens_vocab.")
+        names = ("forward", "backward")[: options.n_directions]
+        self.directions = [LSTMStack(lstm, options.dropout, name=name) for name in names]
+        self.jit_compile = keras.backend.backend() != "tensorflow"  # XLA compiles every batch shape anew
+        self._carried: list[np.ndarray] | None = None
+        self.build()
+
+    def build(self, input_shape=None):
+        lstm = self.options.lstm
+        self.encoder.build((None, None) if self.options.char_cnn else (None,))
+        for stack in self.directions:
+            stack.build((None, None, lstm.projection_dim))
+        self.initial_states = [
+            [
+                [
+                    self.add_weight((lstm.projection_dim,), "zeros", trainable=False, name=f"{stack.name}_{layer}_h"),
+                    self.add_weight((lstm.dim,), "zeros", trainable=False, name=f"{stack.name}_{layer}_c"),
+                ]
+                for layer in range(lstm.n_layers)
+            ]
+            for stack in self.directions
+        ]
+        self.built = True
+
+    def get_config(self):
+        return {"options": self.options.to_dict(), "initial_state": self.initial_state, "stateful": self.stateful,
+                "name": self.name}  # fmt: skip
+
+    @property
+    def n_layers(self) -> int:
+        """L + 1: the LSTM layers and the token layer."""
+        return self.options.lstm.n_layers + 1
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return self.options.width
+
+    # -- tensors -------------------------------------------------------------------------------------------------
+
+    def call(self, inputs, training=False):
+        token_index = inputs["token_index"]
+        states = inputs.get("states")
+        carry = states is not None
+        directions, final = self.read(inputs["characters"], token_index, states, carry, training)
+        lengths = ops.sum(ops.cast(token_index > 0, "int32"), axis=1, keepdims=True)  # (B, 1), marks included
+        n_rows, n_positions = ops.shape(token_index)[0], ops.shape(token_index)[1]
+        position = ops.expand_dims(ops.arange(1, n_positions - 1), 0)  # (1, T): without <S> and the last column
+        mask = position < lengths - 1
+        offset = ops.expand_dims(ops.arange(n_rows), 1) * n_positions
+        turned_back = ops.maximum(lengths - 1 - position, 0) + offset  # (B, T) into (B * (T+2))
+        layers = []
+        for number in range(self.n_layers):
+            parts = [directions[0][number][:, 1:-1]]
+            if len(directions) == 2:
+                backward = directions[1][number]
+                flat = ops.reshape(backward, (-1, self.options.lstm.projection_dim))
+                parts.append(ops.take(flat, turned_back, axis=0) if number else parts[0])
+            layers.append(ops.concatenate(parts, axis=-1))
+        activations = ops.stack(layers, axis=1)  # (B, L+1, T, D)
+        activations = ops.where(mask[:, None, :, None], activations, 0.0)
+        outputs = {"activations": activations, "mask": mask}
+        return outputs | {"states": final} if carry else outputs
+
+    def read(self, characters, token_index, states=None, carry=False, training=False):
+        """Runs the directions, each in its own reading order, marks included.
+
+        Returns for each direction the list of its L+1 layers (B, T+2, P), and the final states. Without `carry` the
+        layers hold arbitrary numbers past a sentence's end and the final states mean nothing.
+        """
+        vectors = self.encoder(characters)  # (U, P)
+        mask = token_index > 0
+        if states is None:
+            states = self.expand_states(ops.shape(token_index)[0])
+        directions, final = [], []
+        for stack, state, index in zip(self.directions, states, (token_index, reverse(token_index)), strict=False):
+            x = ops.take(vectors, index, axis=0)  # (B, T+2, P)
+            outputs, state = stack(x, state, mask if carry else None, training=training)
+            directions.append([x, *outputs])
+            final.append(state)
+        return directions, final
+
+    def expand_states(self, n_rows) -> States:
+        """The initial state for each of `n_rows` sentences."""
+        return [
+            [[ops.broadcast_to(v, (n_rows, v.shape[0])) for v in layer] for layer in direction]
+            for direction in self.initial_states
+        ]
+
+    # -- sentences -----------------------------------------------------------------------------------------------
+
+    def encode(self, sentences: Sequence[Sentence]) -> dict[str, np.ndarray]:
+        """The input of a batch: its distinct tokens, and where they stand."""
+        step = SHAPE_STEP.get(keras.backend.backend(), 1)
+        tokens, token_index = deduplicate(sentences, step)
+        rows = self._token_input()(tokens, step)
+        padding = -len(rows) % (4 * step) if step > 1 else 0
+        rows = np.pad(rows, [(0, padding)] + [(0, 0)] * (rows.ndim - 1))
+        return {"characters": rows, "token_index": token_index}
+
+    def embed(self, sentences: Sequence[Sentence], batch_size: int = 64) -> list[np.ndarray]:
+        """Activations of tokenised sentences, in their order: float32 (L+1, T, D) each; T = 0 gives an empty array."""
+        activations: list[np.ndarray] = [np.empty(0)] * len(sentences)
+        for positions, batch in self.embed_in_batches(sentences, batch_size):
+            for row, position in enumerate(positions):
+                activations[position] = batch[row, :, : len(sentences[position])].copy()
+        return activations
+
+    def embed_in_batches(
+        self, sentences: Sequence[Sentence], batch_size: int = 64
+    ) -> Iterator[tuple[list[int], np.ndarray]]:
+        """Yields (positions in `sentences`, activations (B, L+1, T, D)), shortest sentences first.
+
+        A batch holds at most `batch_size` sentences and `batch_size * 64` positions, padding included, but at least one
+        sentence. With `stateful=True` batches are cut from the sentences as they come.
+        """
+        if self.stateful:
+            for start in range(0, len(sentences), batch_size):
+                positions = list(range(start, min(start + batch_size, len(sentences))))
+                yield positions, self._embed_carrying([sentences[position] for position in positions])
+            return
+        for positions in batches_by_length(list(map(len, sentences)), batch_size, batch_size * TOKENS_PER_SENTENCE):
+            yield positions, self.predict_on_batch(self.encode([sentences[p] for p in positions]))["activations"]
+
+    def _token_input(self):
+        if self.options.char_cnn:
+            return CharacterInput(self.options.char_cnn.max_characters_per_token, self.options.char_cnn.widest)
+        if self.vocabulary is None:
+            raise InputError("a word-id biLM needs the vocabulary it was trained with: load_bilm(path, vocabulary=FILE).")
+        return WordInput(self.vocabulary)
+
+    # -- state ---------------------------------------------------------------------------------------------------
+
+    def warm_up(self) -> None:
+        """Sets the initial state to what a short sentence, read eight times from zeros, leaves behind."""
+        self.reset_states()
+        for _ in range(WARM_UP_RUNS):
+            self._embed_carrying([WARM_UP_SENTENCE])
+        for variable, value in zip(keras.tree.flatten(self.initial_states), self._carried or [], strict=True):
+            variable.assign(value[0])
+        self.reset_states()
+
+    def reset_states(self) -> None:
+        """Forgets the carried state of a stateful model: the next batch starts from zeros."""
+        self._carried = None
+
+    def _nested(self, flat: Sequence[Any]) -> States:
+        """Flat states as plain lists: direction, layer, [h, c]."""
+        pairs = [list(pair) for pair in zip(flat[::2], flat[1::2], strict=True)]
+        n_layers = self.options.lstm.n_layers
+        return [pairs[start : start + n_layers] for start in range(0, len(pairs), n_layers)]
+
+    def _embed_carrying(self, sentences: Sequence[Sentence]) -> np.ndarray:
+        """Activations of a batch whose row r goes on from row r of the batch before."""
+        shapes = [variable.shape[0] for variable in keras.tree.flatten(self.initial_states)]
+        carried = self._carried or [np.zeros((0, size), np.float32) for size in shapes]
+        missing = max(0, len(sentences) - len(carried[0]))
+        carried = [np.pad(state, [(0, missing), (0, 0)]) for state in carried]
+        current = [state[: len(sentences)] for state in carried]
+        inputs = self.encode(sentences) | {"states": self._nested(current)}
+        outputs = self.predict_on_batch(inputs)
+        for state, new in zip(carried, keras.tree.flatten(outputs["states"]), strict=True):
+            state[: len(sentences)] = new
+        self._carried = carried
+        return outputs["activations"]
+
+
+def reverse(token_index):
+    """Each row reversed over its own length; the padding stays at the end. Shape: (B, N) -> (B, N)."""
+    lengths = ops.sum(ops.cast(token_index > 0, "int32"), axis=1, keepdims=True)
+    position = ops.expand_dims(ops.arange(ops.shape(token_index)[1]), 0)
+    source = ops.where(position < lengths, lengths - 1 - position, position)
+    return ops.take_along_axis(token_index, source, axis=1)
+
+
+def batches_by_length(lengths: Sequence[int], batch_size: int, max_positions: int) -> Iterator[list[int]]:
+    """Positions of items, grouped by rising length under both limits; an item too long for them is alone."""
+    batch: list[int] = []
+    for position in np.argsort(lengths, kind="stable").tolist():
+        padded = (len(batch) + 1) * (lengths[position] + 2)
+        if batch and (len(batch) == batch_size or padded > max_positions):
+            yield batch
+            batch = []
+        batch.append(position)
+    if batch:
+        yield batch

@@ -1,0 +1,220 @@
+"""weights.hdf5 <-> `BiLM`: one rename table, read both ways.
+
+Files are those of bilm-tf and AllenNLP (float32, or float16 where size matters; computing is float32). Ours hold one
+group more, `initial_state`, which other readers pass over: the state that sentences start from.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from biLM.errors import InputError
+from biLM.model import BiLM
+from biLM.options import N_CHARACTERS, BiLMOptions
+from biLM.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Row:
+    """One dataset of the file: its name and shape, and the variables that it holds, joined along their first axis."""
+
+    name: str
+    shape: tuple[int, ...]
+    variables: Callable[[BiLM], list[Any]]
+
+
+def rename_table(options: BiLMOptions) -> Iterator[Row]:
+    """What the file of a biLM of this shape holds."""
+    lstm, cnn = options.lstm, options.char_cnn
+    dim, projection_dim = lstm.dim, lstm.projection_dim
+    if cnn:
+        n = cnn.n_filters
+        yield Row("char_embed", (N_CHARACTERS, cnn.embedding_dim), lambda m: [m.encoder.embedding])
+        for i, (width, count) in enumerate(cnn.filters):
+            yield Row(f"CNN/W_cnn_{i}", (1, width, cnn.embedding_dim, count), lambda m, i=i: [m.encoder.kernels[i]])
+            yield Row(f"CNN/b_cnn_{i}", (count,), lambda m, i=i: [m.encoder.biases[i]])
+        for i in range(cnn.n_highway):
+            yield Row(f"CNN_high_{i}/W_carry", (n, n), lambda m, i=i: [m.encoder.highways[i].carry_kernel])
+            yield Row(f"CNN_high_{i}/b_carry", (n,), lambda m, i=i: [m.encoder.highways[i].carry_bias])
+            yield Row(f"CNN_high_{i}/W_transform", (n, n), lambda m, i=i: [m.encoder.highways[i].transform_kernel])
+            yield Row(f"CNN_high_{i}/b_transform", (n,), lambda m, i=i: [m.encoder.highways[i].transform_bias])
+        if n != projection_dim:
+            yield Row("CNN_proj/W_proj", (n, projection_dim), lambda m: [m.encoder.projection_kernel])
+            yield Row("CNN_proj/b_proj", (projection_dim,), lambda m: [m.encoder.projection_bias])
+    else:
+        yield Row("embedding", (options.n_tokens_vocab or 0, projection_dim), lambda m: [m.encoder.embedding])
+    for d in range(options.n_directions):
+        for i in range(lstm.n_layers):
+            cell = f"RNN_{d}/RNN/MultiRNNCell/Cell{i}/LSTMCell"
+
+            def layer(m: BiLM, d=d, i=i):
+                return m.directions[d].layers[i]
+
+            yield Row(
+                f"{cell}/W_0",
+                (2 * projection_dim, 4 * dim),
+                lambda m, layer=layer: [layer(m).kernel, layer(m).rnn.cell.recurrent_kernel],
+            )
+            yield Row(f"{cell}/B", (4 * dim,), lambda m, layer=layer: [layer(m).bias])
+            if lstm.has_projection:
+                yield Row(
+                    f"{cell}/W_P_0",
+                    (dim, projection_dim),
+                    lambda m, layer=layer: [layer(m).rnn.cell.projection_kernel],
+                )
+
+
+def state_table(options: BiLMOptions) -> Iterator[Row]:
+    """The optional group: the state that sentences start from."""
+    for d in range(options.n_directions):
+        for i in range(options.lstm.n_layers):
+            shapes = {"h": options.lstm.projection_dim, "c": options.lstm.dim}
+            for k, (name, size) in enumerate(shapes.items()):
+                yield Row(
+                    f"initial_state/RNN_{d}/Cell{i}/{name}", (size,), lambda m, d=d, i=i, k=k: [m.initial_states[d][i][k]]
+                )
+
+
+def find_options(weights: str | Path) -> Path:
+    """options.json of a weights file: `X_weights.hdf5` -> `X_options.json`, otherwise options.json beside it."""
+    weights = Path(weights)
+    named = weights.with_name(weights.name.removesuffix("weights.hdf5") + "options.json")
+    beside = weights.with_name("options.json")
+    for path in (named, beside):
+        if path.is_file():
+            return path
+    raise InputError(f"{weights}: no options file. Looked for {named} and {beside}. Name it: options=FILE.")
+
+
+def load_bilm(
+    path: str | Path,
+    options: str | Path | BiLMOptions | None = None,
+    vocabulary: str | Path | Vocabulary | None = None,
+    initial_state: str = "warm",
+    stateful: bool = False,
+) -> BiLM:
+    """Loads a biLM from weights.hdf5 (or a directory that holds one).
+
+    Arguments:
+        path: the weights, or their directory.
+        options: options.json; found beside the weights when None (see `find_options`).
+        vocabulary: for word-id models; vocab.txt beside the weights when None.
+        initial_state, stateful: see `BiLM`.
+
+    Raises: InputError where a file cannot be read or weights and options differ, with all differences in one message.
+
+    Example: `bilm = load_bilm("elmo_2x1024_128_2048cnn_1xhighway_weights.hdf5")`.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "weights.hdf5"
+    if not path.is_file():
+        raise InputError(f"{path}: no such weights file.")
+    if not isinstance(options, BiLMOptions):
+        options = BiLMOptions.read(options or find_options(path))
+    beside = path.with_name("vocab.txt")
+    if vocabulary is None and options.char_cnn is None and beside.is_file():
+        vocabulary = beside
+    if isinstance(vocabulary, str | Path):
+        vocabulary = Vocabulary.read(vocabulary)
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise InputError(f"{path}: not an HDF5 file, or a damaged one: {error}.") from error
+    with file:
+        datasets = _datasets(file)
+        options = _completed(options, datasets)
+        _check(path, options, datasets)
+        bilm = BiLM(options, vocabulary, initial_state, stateful)
+        _assign(bilm, path, rename_table(options), datasets)
+        if initial_state == "warm":
+            rows = list(state_table(options))
+            if rows[0].name in datasets:
+                _assign(bilm, path, rows, datasets)
+            else:
+                bilm.warm_up()
+    return bilm
+
+
+def save_bilm(bilm: BiLM, directory: str | Path, dtype: str = "float32") -> Path:
+    """Writes options.json and weights.hdf5 (and vocab.txt of a word-id model) into a directory; returns the weights' path.
+
+    `dtype="float16"` halves the file. Each file replaces the one before only when it is whole.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    rows = [*rename_table(bilm.options), *(state_table(bilm.options) if bilm.initial_state == "warm" else ())]
+    path = directory / "weights.hdf5"
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with h5py.File(partial, "w") as file:
+            for row in rows:
+                arrays = [np.asarray(variable) for variable in row.variables(bilm)]
+                kind = "float32" if row.name.startswith("initial_state") else dtype
+                file[row.name] = np.concatenate(arrays).reshape(row.shape).astype(kind)
+        bilm.options.write(partial.with_suffix(".options"))
+        os.replace(partial.with_suffix(".options"), directory / "options.json")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    if bilm.vocabulary is not None:
+        bilm.vocabulary.write(directory / "vocab.txt")
+    return path
+
+
+def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
+    """Datasets by their standard names; bilm-tf leaves a level out of the names of one-layer models."""
+    found: dict[str, h5py.Dataset] = {}
+    file.visititems(lambda name, item: found.__setitem__(name, item) if isinstance(item, h5py.Dataset) else None)
+    return {name.replace("/RNN/LSTMCell/", "/RNN/MultiRNNCell/Cell0/LSTMCell/"): item for name, item in found.items()}
+
+
+def _completed(options: BiLMOptions, datasets: dict[str, h5py.Dataset]) -> BiLMOptions:
+    """What the file knows and options.json leaves out: the number of words, and that there is no backward direction."""
+    if options.char_cnn is None and options.n_tokens_vocab is None and "embedding" in datasets:
+        options = replace(options, n_tokens_vocab=datasets["embedding"].shape[0])
+    if options.bidirectional and not any(name.startswith("RNN_1/") for name in datasets):
+        options = replace(options, bidirectional=False)
+    return options
+
+
+def _check(path: Path, options: BiLMOptions, datasets: dict[str, h5py.Dataset]) -> None:
+    expected = {row.name: row.shape for row in rename_table(options)}
+    optional = {row.name: row.shape for row in state_table(options)}
+    if optional.keys() & datasets.keys():
+        expected |= optional
+    problems = [f"{name} {shape} is missing" for name, shape in expected.items() if name not in datasets]
+    for name, dataset in datasets.items():
+        shape = tuple(dataset.shape)
+        if name == "char_embed" and shape[1:] == expected.get(name, ())[1:] and shape[0] == N_CHARACTERS + 1:
+            continue  # written by tools that train with 262: the last row is never used
+        if name not in expected:
+            problems.append(f"{name} {shape} is not part of such a model")
+        elif shape != expected[name]:
+            problems.append(f"{name} is {shape}, options give {expected[name]}")
+        elif dataset.dtype.kind != "f":
+            problems.append(f"{name} must hold floats, not {dataset.dtype}")
+    if problems:
+        raise InputError(f"{path} does not match its options: " + "; ".join(problems) + ".")
+
+
+def _assign(bilm: BiLM, path: Path, rows: Any, datasets: dict[str, h5py.Dataset]) -> None:
+    for row in rows:
+        try:
+            array = datasets[row.name][: row.shape[0]].astype(np.float32)
+        except OSError as error:
+            raise InputError(f"{path}: {row.name} cannot be read, the file is damaged: {error}.") from error
+        if not np.isfinite(array).all():
+            raise InputError(f"{path}: {row.name} holds numbers that are not finite.")
+        variables = row.variables(bilm)
+        array = array.reshape(-1, *variables[0].shape[1:])
+        for variable in variables:
+            part, array = array[: variable.shape[0]], array[variable.shape[0] :]
+            variable.assign(part)
