@@ -133,7 +133,11 @@ class BiLM(keras.Model):
         token_index = inputs["token_index"]
         states = inputs.get("states")
         carry = states is not None
-        directions, final = self.read(inputs["characters"], token_index, states, carry, training)
+        if states is None:
+            states = self.expand_states(ops.shape(token_index)[0])
+        hold = token_index > 0 if carry else None
+        indices = (token_index, reverse(token_index))
+        directions, final = self.read(inputs["characters"], indices, states, hold, training)
         lengths = ops.sum(ops.cast(token_index > 0, "int32"), axis=1, keepdims=True)  # (B, 1), marks included
         n_rows, n_positions = ops.shape(token_index)[0], ops.shape(token_index)[1]
         position = ops.expand_dims(ops.arange(1, n_positions - 1), 0)  # (1, T): without <S> and the last column
@@ -153,20 +157,18 @@ class BiLM(keras.Model):
         outputs = {"activations": activations, "mask": mask}
         return outputs | {"states": final} if carry else outputs
 
-    def read(self, characters, token_index, states=None, carry=False, training=False):
-        """Runs the directions, each in its own reading order, marks included.
+    def read(self, characters, indices, states, mask=None, training=False):
+        """Runs the directions, each in its own reading order.
 
-        Returns for each direction the list of its L+1 layers (B, T+2, P), and the final states. Without `carry` the
-        layers hold arbitrary numbers past a sentence's end and the final states mean nothing.
+        Arguments: characters (U, C), for each direction an index (B, N) into them, and the states to start from; a mask
+        where the states must stay, None where the final states are not needed past the end.
+        Returns for each direction the list of its L+1 layers (B, N, P), and the final states.
         """
         vectors = self.encoder(characters)  # (U, P)
-        mask = token_index > 0
-        if states is None:
-            states = self.expand_states(ops.shape(token_index)[0])
         directions, final = [], []
-        for stack, state, index in zip(self.directions, states, (token_index, reverse(token_index)), strict=False):
-            x = ops.take(vectors, index, axis=0)  # (B, T+2, P)
-            outputs, state = stack(x, state, mask if carry else None, training=training)
+        for stack, state, index in zip(self.directions, states, indices, strict=False):
+            x = ops.take(vectors, index, axis=0)  # (B, N, P)
+            outputs, state = stack(x, state, mask, training=training)
             directions.append([x, *outputs])
             final.append(state)
         return directions, final
@@ -182,12 +184,19 @@ class BiLM(keras.Model):
 
     def encode(self, sentences: Sequence[Sentence]) -> dict[str, np.ndarray]:
         """The input of a batch: its distinct tokens, and where they stand."""
-        step = SHAPE_STEP.get(keras.backend.backend(), 1)
-        tokens, token_index = deduplicate(sentences, step)
-        rows = self._token_input()(tokens, step)
-        padding = -len(rows) % (4 * step) if step > 1 else 0
-        rows = np.pad(rows, [(0, padding)] + [(0, 0)] * (rows.ndim - 1))
-        return {"characters": rows, "token_index": token_index}
+        tokens, token_index = deduplicate(sentences, self.shape_step)
+        rows = self.token_input()(tokens, self.shape_step)
+        return {"characters": self.pad_rows(rows), "token_index": token_index}
+
+    @property
+    def shape_step(self) -> int:
+        """What sizes are rounded up to, where every new shape is compiled."""
+        return SHAPE_STEP.get(keras.backend.backend(), 1)
+
+    def pad_rows(self, rows: np.ndarray) -> np.ndarray:
+        """`characters` with rows of "no token" up to the next rounded size."""
+        padding = -len(rows) % (16 * self.shape_step) if self.shape_step > 1 else 0
+        return np.pad(rows, [(0, padding)] + [(0, 0)] * (rows.ndim - 1))
 
     def embed(self, sentences: Sequence[Sentence], batch_size: int = 64) -> list[np.ndarray]:
         """Activations of tokenised sentences, in their order: float32 (L+1, T, D) each; T = 0 gives an empty array."""
@@ -213,7 +222,8 @@ class BiLM(keras.Model):
         for positions in batches_by_length(list(map(len, sentences)), batch_size, batch_size * TOKENS_PER_SENTENCE):
             yield positions, self.predict_on_batch(self.encode([sentences[p] for p in positions]))["activations"]
 
-    def _token_input(self):
+    def token_input(self) -> CharacterInput | WordInput:
+        """What turns distinct tokens into rows of `characters`."""
         if self.options.char_cnn:
             return CharacterInput(self.options.char_cnn.max_characters_per_token, self.options.char_cnn.widest)
         if self.vocabulary is None:

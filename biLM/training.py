@@ -1,0 +1,194 @@
+"""Training a biLM: batches in, weights out.
+
+Source of the defaults: bilm-tf's training script. What differs: both directions read the same text; the tokens are
+counted here; the candidates of the sampled softmax are drawn with NumPy, so that a seed means the same on any backend.
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+
+from biLM.corpus import Batch, packed_batches, read_sentences, shuffled_sentences
+from biLM.errors import InputError
+from biLM.flags import option
+from biLM.language_model import LanguageModel
+from biLM.model import BiLM
+from biLM.options import BiLMOptions
+from biLM.perplexity import Perplexity, perplexity
+from biLM.softmax import Softmax, draw_candidates
+from biLM.vocabulary import Vocabulary
+from biLM.weights import save_bilm
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """The training keys of options.json, and ours."""
+
+    unroll_steps: int = option(20, "positions of one batch row, truncated backpropagation (bilm-tf)")
+    batch_size: int = option(128, "rows of a batch (bilm-tf)")
+    n_epochs: int = option(10, "passes over the text (bilm-tf)")
+    n_negative_samples_batch: int = option(8192, "candidates of the sampled softmax; capped at the vocabulary (bilm-tf)")
+    all_clip_norm_val: float = option(10.0, "global norm that gradients are clipped to (bilm-tf)")
+    learning_rate: float = option(0.2, "of Adagrad (bilm-tf); for Adam 0.001 to 0.002 is usual")
+    optimizer: str = option("adagrad", "adagrad (bilm-tf) or adam, with 500 steps of warm-up, then falling to 0 (cosine)")
+    max_steps: int | None = option(None, "stop after this many batches; the learning rate is laid out for them")
+    seed: int = option(0, "of weights, order, dropout and candidates")
+
+    def __post_init__(self) -> None:
+        for name in ("unroll_steps", "batch_size", "n_epochs", "n_negative_samples_batch"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1. Received: {getattr(self, name)}.")
+        if self.optimizer not in ("adagrad", "adam"):
+            raise InputError(f"optimizer must be 'adagrad' or 'adam'. Received: {self.optimizer!r}.")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands: steps, tokens of one direction, the sampled loss in nats since the last report, tokens/s."""
+
+    step: int
+    n_steps: int
+    tokens: int
+    loss: float
+    tokens_per_second: float
+
+
+def train(
+    options: BiLMOptions,
+    training: TrainingOptions,
+    paths: Sequence[Path],
+    out: Path,
+    vocabulary: Vocabulary | None = None,
+    report: Callable[[Progress], None] = lambda progress: None,
+    report_seconds: float = 10.0,
+    save_seconds: float = 600.0,
+) -> LanguageModel:
+    """Trains a biLM on shards and leaves options.json, weights.hdf5, vocab.txt, softmax.hdf5 and history.csv in `out`.
+
+    The vocabulary is counted from the shards when None. Weights are saved every `save_seconds` and at the end, also
+    after Ctrl-C.
+    """
+    if vocabulary is None:
+        vocabulary = Vocabulary.count(read_sentences(paths))
+    n_positions = sum(len(sentence) + 1 for sentence in read_sentences(paths))
+    per_step = training.batch_size * training.unroll_steps
+    n_steps = training.max_steps or training.n_epochs * n_positions // per_step
+    if n_steps < 1:
+        raise InputError(
+            f"the text must hold at least one batch, batch_size * unroll_steps = {per_step} positions. "
+            f"Received: {n_positions}. Lower --batch-size."
+        )
+    keras.utils.set_random_seed(training.seed)
+    extra = {key: value for key, value in asdict(training).items() if key not in ("seed", "max_steps")}
+    extra |= {"n_train_tokens": n_positions, "sample_softmax": True}
+    options = replace(options, n_tokens_vocab=len(vocabulary), extra=options.extra | extra)
+    bilm = BiLM(options, vocabulary)
+    model = LanguageModel(
+        bilm, Softmax(len(vocabulary), options.lstm.projection_dim), training.batch_size, training.unroll_steps
+    )
+    model.compile(optimizer=build_optimizer(training, n_steps), jit_compile=bilm.jit_compile)
+    out.mkdir(parents=True, exist_ok=True)
+    vocabulary.write(out / "vocab.txt")
+    try:
+        _fit(model, training, vocabulary, paths, n_steps, out, report, report_seconds, save_seconds)
+    finally:
+        save(model, out)
+    return model
+
+
+def build_optimizer(training: TrainingOptions, n_steps: int) -> keras.optimizers.Optimizer:
+    """Adagrad without epsilon and with initial accumulator 1, as TensorFlow 1 had it, or Adam."""
+    if training.optimizer == "adagrad":
+        return keras.optimizers.Adagrad(
+            training.learning_rate, initial_accumulator_value=1.0, epsilon=0.0, global_clipnorm=training.all_clip_norm_val
+        )
+    warmup = min(500, n_steps // 10)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, n_steps - warmup), warmup_target=training.learning_rate, warmup_steps=warmup
+    )
+    return keras.optimizers.Adam(schedule, global_clipnorm=training.all_clip_norm_val)
+
+
+def _fit(model, training, vocabulary, paths, n_steps, out, report, report_seconds, save_seconds) -> None:
+    sentences = shuffled_sentences(paths, training.seed)
+    batches = packed_batches(sentences, vocabulary, training.batch_size, training.unroll_steps)
+    per_step = training.batch_size * training.unroll_steps
+    with open(out / "history.csv", "w", newline="", encoding="utf-8") as file:
+        history = csv.writer(file)
+        history.writerow(["step", "tokens", "loss", "tokens_per_second"])
+        reported, saved, reported_step = time.monotonic(), time.monotonic(), 0
+        for step, inputs in enumerate(model_inputs(batches, model, training.n_negative_samples_batch, training.seed), 1):
+            logs = model.train_on_batch(inputs, return_dict=True)
+            now = time.monotonic()
+            if now - reported > report_seconds or step == n_steps:
+                rate = (step - reported_step) * per_step / (now - reported)
+                loss = float(logs["loss"]) / training.unroll_steps
+                if not np.isfinite(loss):
+                    raise InputError(f"the loss is not finite at step {step}. Lower --learning-rate.")
+                model.reset_metrics()
+                history.writerow([step, step * per_step, round(loss, 5), round(rate, 1)])
+                file.flush()
+                report(Progress(step, n_steps, step * per_step, loss, rate))
+                reported, reported_step = now, step
+            if now - saved > save_seconds:
+                save(model, out)
+                saved = time.monotonic()
+            if step == n_steps:
+                break
+
+
+def model_inputs(
+    batches: Iterator[Batch], model: LanguageModel, n_candidates: int, seed: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """Batches as `LanguageModel` takes them; the full softmax where there would be as many candidates as words."""
+    rng = np.random.default_rng([seed, 1])
+    encode, n_tokens_vocab = model.bilm.token_input(), model.softmax.n_tokens_vocab
+    for batch in batches:
+        rows = model.bilm.pad_rows(encode(batch.tokens, model.bilm.shape_step))
+        inputs = {"characters": rows, "token_index": batch.token_index, "targets": batch.targets}
+        if n_candidates < n_tokens_vocab:
+            inputs["candidates"], inputs["n_tries"] = draw_candidates(rng, n_tokens_vocab, n_candidates)
+        yield inputs
+
+
+def save(model: LanguageModel, directory: Path) -> None:
+    """Writes the biLM and, in softmax.hdf5, `W` (V, P) and `b` (V,). The warm initial state is found anew."""
+    model.bilm.warm_up()
+    save_bilm(model.bilm, directory)
+    partial = directory / ".softmax.hdf5.partial"
+    with h5py.File(partial, "w") as file:
+        file["W"], file["b"] = np.asarray(model.softmax.kernel), np.asarray(model.softmax.bias)
+    partial.replace(directory / "softmax.hdf5")
+
+
+def load_language_model(directory: Path) -> tuple[LanguageModel, Vocabulary]:
+    """What `train` left behind, ready for `perplexity`."""
+    from biLM.weights import load_bilm
+
+    vocabulary = Vocabulary.read(directory / "vocab.txt")
+    bilm = load_bilm(directory, vocabulary=vocabulary)
+    softmax = Softmax(len(vocabulary), bilm.options.lstm.projection_dim)
+    model = LanguageModel(bilm, softmax)
+    path = directory / "softmax.hdf5"
+    if not path.is_file():
+        raise InputError(f"{path}: no such file. Perplexity needs the softmax that `python -m biLM train` leaves there.")
+    with h5py.File(path, "r") as file:
+        if file["W"].shape != softmax.kernel.shape:
+            raise InputError(f"{path}: W must be {softmax.kernel.shape} for this vocabulary. Received: {file['W'].shape}.")
+        softmax.kernel.assign(file["W"][()])
+        softmax.bias.assign(file["b"][()])
+    return model, vocabulary
+
+
+def heldout_perplexity(directory: Path, paths: Sequence[Path], batch_size: int = 64) -> Perplexity:
+    """Perplexity of shards under the model in a directory."""
+    model, vocabulary = load_language_model(directory)
+    return perplexity(model, vocabulary, list(read_sentences(paths)), batch_size)
