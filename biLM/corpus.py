@@ -11,6 +11,7 @@ import glob
 import gzip
 import lzma
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -35,19 +36,25 @@ def find_files(patterns: Iterable[str]) -> list[Path]:
     return found
 
 
+@contextmanager
+def open_text(path: str | Path) -> Iterator[IO[str]]:
+    """A text file, plain or compressed, for reading; what cannot be read as UTF-8 text is an InputError."""
+    try:
+        with _OPENERS.get(Path(path).suffix, open)(path, "rt", encoding="utf-8-sig", newline="\n") as lines:
+            yield lines
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: must be UTF-8 text: {error}.") from error
+    except (EOFError, gzip.BadGzipFile, lzma.LZMAError) as error:
+        raise InputError(f"{path}: a damaged archive: {error}.") from error
+
+
 def read_sentences(paths: Iterable[str | Path]) -> Iterator[list[str]]:
     """Sentences of shards, in order; empty lines are passed over."""
     for path in paths:
-        number = 0
-        try:
-            with _OPENERS.get(Path(path).suffix, open)(path, "rt", encoding="utf-8-sig") as lines:
-                for number, line in enumerate(lines, 1):
-                    if tokens := line.split():
-                        yield tokens
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}:{number + 1}: must be UTF-8 text: {error}.") from error
-        except (EOFError, gzip.BadGzipFile, lzma.LZMAError) as error:
-            raise InputError(f"{path}: a damaged archive: {error}.") from error
+        with open_text(path) as lines:
+            for line in lines:
+                if tokens := line.split():
+                    yield tokens
 
 
 def shuffled_sentences(paths: Sequence[Path], seed: int, n_epochs: int | None = None) -> Iterator[list[str]]:

@@ -23,7 +23,8 @@ class LanguageModel(keras.Model):
     Call: `characters` (U, C), `token_index` (2, B, S) (forward, backward, each in reading order), `targets` (2, B, S)
         with -1 where there is nothing to predict, and for the sampled softmax `candidates` and `n_tries` ->
         the mean cross-entropy in nats of each direction (2,) and the number of predictions of one direction ().
-        In training rows start from the carried state, otherwise from the biLM's initial state.
+        In training rows start from the carried state times `keep` (B,), 0 where a row starts anew from zeros; otherwise
+        from the biLM's initial state.
     """
 
     def __init__(self, bilm: BiLM, softmax: Softmax, batch_size: int = 1, unroll_steps: int = 20, **kwargs):
@@ -50,7 +51,10 @@ class LanguageModel(keras.Model):
 
     def call(self, inputs, training=False):
         index, targets = inputs["token_index"], inputs["targets"]
-        states = self.carried if training else self.bilm.expand_states(ops.shape(index)[1])
+        if training:
+            states = keras.tree.map_structure(lambda v: v * inputs["keep"][:, None], nested(self.carried))
+        else:
+            states = self.bilm.expand_states(ops.shape(index)[1])
         indices = [index[d] for d in range(self.bilm.options.n_directions)]
         directions, final = self.bilm.read(inputs["characters"], indices, states, training=training)
         if training:
@@ -67,3 +71,8 @@ class LanguageModel(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return self.unroll_steps * ops.mean(y_pred["nats"])
+
+
+def nested(variables) -> list:
+    """Direction, layer, [h, c] as plain lists."""
+    return [[list(layer) for layer in direction] for direction in variables]

@@ -18,36 +18,14 @@ import numpy as np
 
 from biLM.corpus import Batch, packed_batches, read_sentences, shuffled_sentences
 from biLM.errors import InputError
-from biLM.flags import option
 from biLM.language_model import LanguageModel
 from biLM.model import BiLM
 from biLM.options import BiLMOptions
 from biLM.perplexity import Perplexity, perplexity
 from biLM.softmax import Softmax, draw_candidates
+from biLM.training_options import TrainingOptions
 from biLM.vocabulary import Vocabulary
 from biLM.weights import save_bilm
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingOptions:
-    """The training keys of options.json, and ours."""
-
-    unroll_steps: int = option(20, "positions of one batch row, truncated backpropagation (bilm-tf)")
-    batch_size: int = option(128, "rows of a batch (bilm-tf)")
-    n_epochs: int = option(10, "passes over the text (bilm-tf)")
-    n_negative_samples_batch: int = option(8192, "candidates of the sampled softmax; capped at the vocabulary (bilm-tf)")
-    all_clip_norm_val: float = option(10.0, "global norm that gradients are clipped to (bilm-tf)")
-    learning_rate: float = option(0.2, "of Adagrad (bilm-tf); for Adam 0.001 to 0.002 is usual")
-    optimizer: str = option("adagrad", "adagrad (bilm-tf) or adam, with 500 steps of warm-up, then falling to 0 (cosine)")
-    max_steps: int | None = option(None, "stop after this many batches; the learning rate is laid out for them")
-    seed: int = option(0, "of weights, order, dropout and candidates")
-
-    def __post_init__(self) -> None:
-        for name in ("unroll_steps", "batch_size", "n_epochs", "n_negative_samples_batch"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1. Received: {getattr(self, name)}.")
-        if self.optimizer not in ("adagrad", "adam"):
-            raise InputError(f"optimizer must be 'adagrad' or 'adam'. Received: {self.optimizer!r}.")
 
 
 @dataclass(frozen=True)
@@ -67,17 +45,18 @@ def train(
     paths: Sequence[Path],
     out: Path,
     vocabulary: Vocabulary | None = None,
+    vocabulary_size: int | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
     report_seconds: float = 10.0,
     save_seconds: float = 600.0,
 ) -> LanguageModel:
     """Trains a biLM on shards and leaves options.json, weights.hdf5, vocab.txt, softmax.hdf5 and history.csv in `out`.
 
-    The vocabulary is counted from the shards when None. Weights are saved every `save_seconds` and at the end, also
+    The vocabulary is counted from the shards when None, at most `vocabulary_size` words. Weights are saved every `save_seconds` and at the end, also
     after Ctrl-C.
     """
     if vocabulary is None:
-        vocabulary = Vocabulary.count(read_sentences(paths))
+        vocabulary = Vocabulary.count(read_sentences(paths), vocabulary_size)
     n_positions = sum(len(sentence) + 1 for sentence in read_sentences(paths))
     per_step = training.batch_size * training.unroll_steps
     n_steps = training.max_steps or training.n_epochs * n_positions // per_step
@@ -87,7 +66,7 @@ def train(
             f"Received: {n_positions}. Lower --batch-size."
         )
     keras.utils.set_random_seed(training.seed)
-    extra = {key: value for key, value in asdict(training).items() if key not in ("seed", "max_steps")}
+    extra = {key: value for key, value in asdict(training).items() if key not in ("seed", "max_steps", "weights_dtype")}
     extra |= {"n_train_tokens": n_positions, "sample_softmax": True}
     options = replace(options, n_tokens_vocab=len(vocabulary), extra=options.extra | extra)
     bilm = BiLM(options, vocabulary)
@@ -100,7 +79,7 @@ def train(
     try:
         _fit(model, training, vocabulary, paths, n_steps, out, report, report_seconds, save_seconds)
     finally:
-        save(model, out)
+        save(model, out, training.weights_dtype)
     return model
 
 
@@ -125,7 +104,7 @@ def _fit(model, training, vocabulary, paths, n_steps, out, report, report_second
         history = csv.writer(file)
         history.writerow(["step", "tokens", "loss", "tokens_per_second"])
         reported, saved, reported_step = time.monotonic(), time.monotonic(), 0
-        for step, inputs in enumerate(model_inputs(batches, model, training.n_negative_samples_batch, training.seed), 1):
+        for step, inputs in enumerate(model_inputs(batches, model, training), 1):
             logs = model.train_on_batch(inputs, return_dict=True)
             now = time.monotonic()
             if now - reported > report_seconds or step == n_steps:
@@ -139,30 +118,32 @@ def _fit(model, training, vocabulary, paths, n_steps, out, report, report_second
                 report(Progress(step, n_steps, step * per_step, loss, rate))
                 reported, reported_step = now, step
             if now - saved > save_seconds:
-                save(model, out)
+                save(model, out, training.weights_dtype)
                 saved = time.monotonic()
             if step == n_steps:
                 break
 
 
 def model_inputs(
-    batches: Iterator[Batch], model: LanguageModel, n_candidates: int, seed: int
+    batches: Iterator[Batch], model: LanguageModel, training: TrainingOptions
 ) -> Iterator[dict[str, np.ndarray]]:
     """Batches as `LanguageModel` takes them; the full softmax where there would be as many candidates as words."""
-    rng = np.random.default_rng([seed, 1])
+    rng = np.random.default_rng([training.seed, 1])
+    n_candidates = training.n_negative_samples_batch
     encode, n_tokens_vocab = model.bilm.token_input(), model.softmax.n_tokens_vocab
     for batch in batches:
         rows = model.bilm.pad_rows(encode(batch.tokens, model.bilm.shape_step))
-        inputs = {"characters": rows, "token_index": batch.token_index, "targets": batch.targets}
+        keep = (rng.random(training.batch_size) >= training.reset_probability).astype(np.float32)
+        inputs = {"characters": rows, "token_index": batch.token_index, "targets": batch.targets, "keep": keep}
         if n_candidates < n_tokens_vocab:
             inputs["candidates"], inputs["n_tries"] = draw_candidates(rng, n_tokens_vocab, n_candidates)
         yield inputs
 
 
-def save(model: LanguageModel, directory: Path) -> None:
+def save(model: LanguageModel, directory: Path, dtype: str = "float32") -> None:
     """Writes the biLM and, in softmax.hdf5, `W` (V, P) and `b` (V,). The warm initial state is found anew."""
     model.bilm.warm_up()
-    save_bilm(model.bilm, directory)
+    save_bilm(model.bilm, directory, dtype)
     partial = directory / ".softmax.hdf5.partial"
     with h5py.File(partial, "w") as file:
         file["W"], file["b"] = np.asarray(model.softmax.kernel), np.asarray(model.softmax.bias)

@@ -1,0 +1,203 @@
+"""The network: token vectors -> residual BiLSTM -> emissions, with a head that gives the loss.
+
+Source: residual BiLSTM after Tran et al. 2017 and the "ELMo + residual LSTM" tutorials; CRF on top as in Lample et al.
+2016. What differs: padding never enters the backward LSTM, and no dropout inside the recurrence, which would switch
+cuDNN off.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from biLM.char_cnn import CharacterEncoder
+from biLM.options import CharCNNOptions
+from ner_elmo.config import NO_ELMO, TrainConfig
+from ner_elmo.crf import CRF, SoftmaxHead
+from ner_elmo.elmo import ElmoEmbedding, ScalarMix
+from ner_elmo.entities import TagSet
+
+TOKEN_CHARACTERS = CharCNNOptions(filters=((1, 16), (2, 32), (3, 64), (4, 64)), activation="relu", n_highway=1)
+TOKEN_CHARACTER_DIM = 64
+
+
+@keras.saving.register_keras_serializable("ner_elmo")
+class BiLSTM(keras.layers.Layer):
+    """A forward and a backward LSTM; the backward one reads each sentence from its own last token.
+
+    Call: x (B, T, D), mask (B, T) bool, padding last -> (B, T, 2 * units). Positions in the padding hold 0.
+    """
+
+    def __init__(self, units: int, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.forward = keras.layers.LSTM(units, return_sequences=True, name="forward")
+        self.backward = keras.layers.LSTM(units, return_sequences=True, name="backward")
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        self.forward.build(input_shape)
+        self.backward.build(input_shape)
+
+    def call(self, x, mask):
+        source = _reversal(mask)
+        backward = _gather(self.backward(_gather(x, source)), source)
+        real = ops.cast(mask, x.dtype)[:, :, None]
+        return ops.concatenate([self.forward(x), backward], axis=-1) * real
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:2], 2 * self.units)
+
+    def get_config(self):
+        return super().get_config() | {"units": self.units}
+
+
+def _reversal(mask):
+    """For each position of a sentence the one that mirrors it; the padding stays. Shape: (B, T) int32."""
+    lengths = ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True)
+    position = ops.arange(ops.shape(mask)[1], dtype="int32")[None, :]
+    return ops.where(position < lengths, lengths - 1 - position, position)
+
+
+def _gather(x, source):
+    """`x[b, source[b, t]]`: (B, T, D), (B, T) -> (B, T, D)."""
+    n_rows, n_steps = ops.shape(x)[0], ops.shape(x)[1]
+    offset = ops.arange(n_rows, dtype="int32")[:, None] * n_steps
+    return ops.take(ops.reshape(x, (-1, x.shape[-1])), source + offset, axis=0)
+
+
+@keras.saving.register_keras_serializable("ner_elmo")
+class ResidualBiLSTM(keras.layers.Layer):
+    """Blocks of `x = BiLSTM(x); x = x + BiLSTM(x)`, dropout before each BiLSTM.
+
+    The dropout is variational: one mask a sentence, the same at every step.
+
+    Arguments:
+        units: of each LSTM. n_blocks: how many blocks. dropout: share dropped, in [0, 1).
+
+    Call: x (B, T, D), mask (B, T) bool -> (B, T, 2 * units).
+    """
+
+    def __init__(self, units: int = 256, n_blocks: int = 1, dropout: float = 0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.units, self.n_blocks, self.rate = units, n_blocks, dropout
+        self.bilstms = [BiLSTM(units, name=f"bilstm_{number}") for number in range(2 * n_blocks)]
+        self.dropouts = [keras.layers.SpatialDropout1D(dropout) for _ in self.bilstms]
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        for number, bilstm in enumerate(self.bilstms):
+            bilstm.build(input_shape if number == 0 else (*input_shape[:2], 2 * self.units))
+
+    def call(self, x, mask, training=False):
+        for number, (bilstm, dropout) in enumerate(zip(self.bilstms, self.dropouts, strict=True)):
+            y = bilstm(dropout(x, training=training), mask)
+            x = x + y if number % 2 else y
+        return x
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:2], 2 * self.units)
+
+    def get_config(self):
+        return super().get_config() | {"units": self.units, "n_blocks": self.n_blocks, "dropout": self.rate}
+
+
+@keras.saving.register_keras_serializable("ner_elmo")
+class TokenEmbedding(keras.layers.Layer):
+    """Learned word and character vectors, what a tagger stands on without a biLM.
+
+    Call: `characters` (U, C), `words` (U,) and `token_index` (B, T), each distinct token once -> (B, T, word_dim + 64).
+    In training words become unknown (id 1) with `dropout`, so that the unknown word is learned too.
+    """
+
+    def __init__(self, n_words: int, word_dim: int, word_dropout: float = 0.1, **kwargs):
+        super().__init__(**kwargs)
+        self.n_words, self.word_dim, self.word_dropout = n_words, word_dim, word_dropout
+        self.words = keras.layers.Embedding(n_words, word_dim, name="words")
+        self.characters = CharacterEncoder(TOKEN_CHARACTERS, TOKEN_CHARACTER_DIM, name="characters")
+        self.seed_generator = keras.random.SeedGenerator(0)
+
+    def build(self, *args, **kwargs):
+        self.words.build((None,))
+        self.characters.build((None, None))
+
+    def call(self, characters, words, token_index, training=False):
+        if training:
+            unknown = keras.random.uniform(ops.shape(words), seed=self.seed_generator) < self.word_dropout
+            words = ops.where(unknown, 1, words)
+        vectors = ops.concatenate([self.words(words), self.characters(characters)], axis=-1)  # (U, W + 64)
+        return ops.take(vectors, token_index, axis=0)
+
+
+@keras.saving.register_keras_serializable("ner_elmo")
+class Tagger(keras.Model):
+    """Inputs of a batch -> emissions (B, T, K); the loss is the mean negative log-likelihood of a sentence, in nats.
+
+    Arguments:
+        representation: what makes token vectors: `ScalarMix` of ready activations, `ElmoEmbedding` of token rows (when the
+            biLM is fine-tuned), or `TokenEmbedding`.
+        network, head: `ResidualBiLSTM`; `CRF` or `SoftmaxHead`.
+
+    Call: a dictionary with `mask` (B, T) bool and the representation's inputs.
+    """
+
+    def __init__(self, representation: Any, network: ResidualBiLSTM, head: Any, **kwargs):
+        super().__init__(**kwargs)
+        self.representation, self.network, self.head = representation, network, head
+        self.emitter = keras.layers.Dense(len(head.tag_set), name="emitter")
+        self.dropout = keras.layers.SpatialDropout1D(network.rate)
+
+    def build_for(self, width: int, n_layers: int = 1) -> Tagger:
+        """Makes all weights; `width` is that of the token vectors."""
+        if isinstance(self.representation, ScalarMix):
+            self.representation.build((None, n_layers, None, width))
+        elif not self.representation.built:
+            self.representation.build()
+        self.network.build((None, None, width))
+        self.emitter.build((None, None, 2 * self.network.units))
+        self.head.build()
+        self.built = True
+        return self
+
+    def call(self, inputs, training=False):
+        mask = inputs["mask"]
+        if isinstance(self.representation, ScalarMix):
+            x = self.representation(inputs["activations"], mask)
+        elif isinstance(self.representation, ElmoEmbedding):
+            x = self.representation([inputs["characters"], inputs["token_index"]], training=training)
+        else:
+            x = self.representation(
+                inputs["characters"], inputs["words"], inputs["token_index"], training=training
+            )
+        x = self.network(x, mask, training=training)
+        return self.emitter(self.dropout(x, training=training))  # (B, T, K)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        log_likelihood = self.head(y_pred, y, x["mask"])
+        return ops.sum(ops.cast(self.losses, "float32")) - ops.mean(log_likelihood) if self.losses else -ops.mean(log_likelihood)
+
+
+def build_tagger(config: TrainConfig, types: list[str], width: int, n_layers: int = 1, bilm=None, n_words: int = 0) -> Tagger:
+    """The tagger that a configuration describes.
+
+    Arguments:
+        types: entity types. width, n_layers: D and L + 1 of the biLM's activations.
+        bilm: given to fine-tune it; None when ready activations come in.
+        n_words: rows of the word table of a tagger without ELMo.
+    """
+    mix = {"l2": config.l2, "layers": config.layers, "layer_norm": config.layer_norm}
+    representation: keras.layers.Layer
+    if config.elmo == NO_ELMO:
+        representation = TokenEmbedding(n_words, config.word_dim, name="representation")
+        width = config.word_dim + TOKEN_CHARACTER_DIM
+    elif bilm is not None:
+        representation = ElmoEmbedding(bilm, train_bilm=True, **mix, name="representation")
+    else:
+        representation = ScalarMix(**mix, name="representation")
+    network = ResidualBiLSTM(config.hidden_size, config.n_blocks, config.dropout, name="network")
+    head = CRF(types, name="head") if config.head == "crf" else SoftmaxHead(types, name="head")
+    tagger = Tagger(representation, network, head)
+    tagger.jit_compile = keras.backend.backend() != "tensorflow"
+    return tagger.build_for(width, n_layers)

@@ -1,0 +1,68 @@
+"""Raw text -> sentences of tokens with character offsets: spaCy's rule-based tokenizer and sentence splitter.
+
+Neither needs a download. Training data should be tokenised in a like manner; pre-split text skips this module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from biLM.errors import InputError
+
+
+@dataclass(frozen=True)
+class TextSentence:
+    """Tokens of one sentence, and where each begins and ends in the whole text: `text[starts[i]:ends[i]] == tokens[i]`."""
+
+    tokens: tuple[str, ...]
+    starts: tuple[int, ...]
+    ends: tuple[int, ...]
+
+
+class Tokenizer:
+    """Splits text. Blanks belong to no token; every other character belongs to exactly one.
+
+    Arguments:
+        lang: a language code of spaCy, such as "en", "de" or "xx" (any language).
+    """
+
+    def __init__(self, lang: str = "en"):
+        self.lang = lang
+
+    def sentences(self, text: str) -> list[TextSentence]:
+        """Sentences of a text of any length; a text of blanks only has none."""
+        result = []
+        for sentence in _pipeline(self.lang)(text).sents:
+            tokens = [token for token in sentence if not token.is_space]
+            if tokens:
+                starts = tuple(token.idx for token in tokens)
+                ends = tuple(token.idx + len(token) for token in tokens)
+                result.append(TextSentence(tuple(token.text for token in tokens), starts, ends))
+        return result
+
+
+@lru_cache
+def _pipeline(lang: str):
+    import spacy  # a second to import: only where raw text is read
+
+    try:
+        pipeline = spacy.blank(lang)
+    except ImportError as error:
+        raise InputError(f"no tokenizer for the language {lang!r}: {' '.join(str(error).split())}") from error
+    pipeline.max_length = 2**31  # the limit guards parsers, which are not used here
+    pipeline.add_pipe("sentencizer")
+    return pipeline
+
+
+def split_tokens(text: str) -> TextSentence:
+    """Pre-split text: tokens are what stands between blanks."""
+    tokens, starts, ends = [], [], []
+    position = 0
+    for token in text.split():
+        position = text.index(token, position)
+        tokens.append(token)
+        starts.append(position)
+        position += len(token)
+        ends.append(position)
+    return TextSentence(tuple(tokens), tuple(starts), tuple(ends))

@@ -1,0 +1,153 @@
+"""Training a tagger: sentences and a configuration in, the tagger of the best dev epoch out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import keras
+import numpy as np
+
+from biLM import BiLM, InputError
+from biLM.model import TOKENS_PER_SENTENCE, batches_by_length
+from ner_elmo.batching import ElmoSource, FineTunedSource, Inputs, Source, WordSource, shuffled_batches
+from ner_elmo.cache import Activations
+from ner_elmo.config import TrainConfig
+from ner_elmo.decoding import Scores, viterbi
+from ner_elmo.entities import Span
+from ner_elmo.metrics import Score, strict_score
+from ner_elmo.readers import Sentence
+from ner_elmo.tagger import Tagger, build_tagger
+
+Batch = Callable[[Sequence[int]], Inputs]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch brought: mean loss of a sentence in nats, dev score, seconds."""
+
+    number: int
+    loss: float
+    dev: Score
+    best: bool
+    seconds: float
+
+
+@dataclass
+class Trained:
+    """The tagger with the weights of its best epoch, what makes its inputs, and how it went."""
+
+    tagger: Tagger
+    source: Source
+    epochs: list[Epoch] = field(default_factory=list)
+    interrupted: bool = False
+
+
+def train_tagger(
+    config: TrainConfig,
+    types: list[str],
+    train: Sequence[Sentence],
+    dev: Sequence[Sentence],
+    bilm: BiLM | None = None,
+    activations: tuple[Activations, Activations] | None = None,
+    report: Callable[[Epoch], None] = lambda epoch: None,
+    step: Callable[[int, int], None] = lambda done, total: None,
+) -> Trained:
+    """Trains with early stopping on dev F1.
+
+    Arguments:
+        bilm: None for a tagger without ELMo.
+        activations: of train and dev, when the biLM is frozen.
+        report: called after each epoch; step: after each batch, with batches done and batches of the epoch.
+
+    Ctrl-C ends the training and keeps the best epoch so far; before the first epoch's end it is passed on.
+    """
+    keras.utils.set_random_seed(config.seed)
+    source: Source
+    if bilm is None:
+        source = WordSource.of([sentence.tokens for sentence in train])
+        tagger = build_tagger(config, types, 0, n_words=source.n_words)
+    elif config.train_bilm:
+        source = FineTunedSource(bilm)
+        tagger = build_tagger(config, types, bilm.width, bilm.n_layers, bilm)
+    else:
+        source = ElmoSource(bilm)
+        tagger = build_tagger(config, types, bilm.width, bilm.n_layers)
+    batches = [_batcher(source, side) for side in (train, dev)]
+    if activations:
+        batches = [side.batch for side in activations]
+    n_steps = config.epochs * -(-len(train) // config.batch_size)
+    schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, n_steps)
+    tagger.compile(keras.optimizers.Adam(schedule, global_clipnorm=config.clip_norm), jit_compile=tagger.jit_compile)
+    trained = Trained(tagger, source)
+    best_weights: list[np.ndarray] | None = None
+    try:
+        for epoch in _epochs(config, tagger, train, dev, batches, step):
+            trained.epochs.append(epoch)
+            if epoch.best:
+                best_weights = tagger.get_weights()
+            report(epoch)
+    except KeyboardInterrupt:
+        if best_weights is None:
+            raise
+        trained.interrupted = True
+    tagger.set_weights(best_weights)
+    if isinstance(source, FineTunedSource):
+        trained.tagger, trained.source = _frozen(tagger, config, types, source.bilm), ElmoSource(source.bilm)
+    return trained
+
+
+def _batcher(source: Source, sentences: Sequence[Sentence]) -> Batch:
+    return lambda positions: source.batch([sentences[position].tokens for position in positions])
+
+
+def _epochs(config, tagger, train, dev, batches, step):
+    train_batch, dev_batch = batches
+    rng = np.random.default_rng(config.seed)
+    lengths = [len(sentence.tokens) for sentence in train]
+    tags = [tagger.head.tag_set.encode(s.spans, len(s.tokens)) for s in train]
+    best, best_number = -1.0, 0
+    for number in range(1, config.epochs + 1):
+        start, losses = time.monotonic(), []
+        order = list(shuffled_batches(lengths, config.batch_size, rng))
+        tagger.reset_metrics()
+        for done, positions in enumerate(order, 1):
+            inputs = train_batch(positions)
+            targets = np.zeros(inputs["mask"].shape, np.int32)
+            for row, position in enumerate(positions):
+                targets[row, : lengths[position]] = tags[position]
+            losses = tagger.train_on_batch(inputs, targets, return_dict=True)
+            step(done, len(order))
+        loss = float(losses["loss"])
+        if not np.isfinite(loss):
+            raise InputError(f"the loss is not finite in epoch {number}. Lower --learning-rate.")
+        score = dev_score(tagger, dev, dev_batch)
+        is_best = score.f1 > best
+        if is_best:
+            best, best_number = score.f1, number
+        yield Epoch(number, loss, score, is_best, time.monotonic() - start)
+        if number - best_number >= config.patience:
+            return
+
+
+def dev_score(tagger: Tagger, sentences: Sequence[Sentence], batch: Batch, batch_size: int = 64) -> Score:
+    """Strict micro score of sentences, from ready inputs."""
+    scores = Scores(*tagger.head.scores())
+    lengths = [len(sentence.tokens) for sentence in sentences]
+    predicted: list[tuple[Span, ...]] = [()] * len(sentences)
+    for positions in batches_by_length(lengths, batch_size, batch_size * TOKENS_PER_SENTENCE):
+        emissions = tagger.predict_on_batch(batch(positions))
+        found = viterbi(emissions, np.array([lengths[position] for position in positions]), scores)
+        for row, position in enumerate(positions):
+            predicted[position] = tagger.head.tag_set.decode(found[row, : lengths[position]])
+    return strict_score([sentence.spans for sentence in sentences], predicted, lengths)
+
+
+def _frozen(tuned: Tagger, config: TrainConfig, types: list[str], bilm: BiLM) -> Tagger:
+    """The same tagger over ready activations: what a fine-tuned one becomes once its biLM no longer changes."""
+    tagger = build_tagger(config, types, bilm.width, bilm.n_layers)
+    tagger.representation.set_weights(tuned.representation.mixes[0].get_weights())
+    for part in ("network", "emitter", "head"):
+        getattr(tagger, part).set_weights(getattr(tuned, part).get_weights())
+    return tagger
