@@ -25,13 +25,21 @@ class _TopLevel:
 
 
 def parser() -> argparse.ArgumentParser:
-    main = argparse.ArgumentParser(prog="python -m biLM", description="Train, measure and run bidirectional language models.")
+    main = argparse.ArgumentParser(
+        prog="python -m biLM", description="Train, measure and run bidirectional language models."
+    )
     commands = main.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands.add_parser("train", help="train a biLM on tokenised text, a sentence a line"))
     perplexity = commands.add_parser("perplexity", help="held-out perplexity, full softmax, every prediction counted")
     perplexity.add_argument("directory", type=Path, metavar="DIR", help="what `train` wrote")
     perplexity.add_argument("files", nargs="+", metavar="FILE", help="tokenised text, plain, .gz or .xz")
-    perplexity.add_argument("--batch-size", type=int, default=64, metavar="N", help="sentences of a batch; the result is the same. Default: 64.")
+    perplexity.add_argument(
+        "--batch-size",
+        type=int,
+        default=64,
+        metavar="N",
+        help="sentences of a batch; the result is the same. Default: 64.",
+    )
     perplexity.add_argument("--json", action="store_true", help="one JSON line")
     dump = commands.add_parser("dump", help="write activations to HDF5, as `allennlp elmo` does")
     dump.add_argument("weights", metavar="WEIGHTS", help="weights.hdf5 or its directory")
@@ -40,8 +48,15 @@ def parser() -> argparse.ArgumentParser:
     dump.add_argument("--options", metavar="FILE", help="options.json, found beside the weights when not given")
     dump.add_argument("--layers", choices=("all", "top", "average"), default="all", help="Default: all.")
     dump.add_argument("--batch-size", type=int, default=64, metavar="N", help="Default: 64.")
-    dump.add_argument("--initial-state", choices=("warm", "zero"), default="warm", help="what each sentence starts from. Default: warm.")
-    dump.add_argument("--stateful", action="store_true", help="carry the state from batch to batch, as the reference does")
+    dump.add_argument(
+        "--initial-state",
+        choices=("warm", "zero"),
+        default="warm",
+        help="what each sentence starts from. Default: warm.",
+    )
+    dump.add_argument(
+        "--stateful", action="store_true", help="carry the state from batch to batch, as the reference does"
+    )
     dump.add_argument("--no-sentence-to-index", action="store_true", help="leave the map from sentence to key out")
     return main
 
@@ -50,12 +65,25 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     # importing biLM.training would import Keras: its options are added from a light copy of the class
     from biLM.training_options import TrainingOptions
 
-    train.add_argument("--train", nargs="+", required=True, metavar="GLOB", help="training shards: tokenised text, a sentence a line, plain, .gz or .xz")
+    train.add_argument(
+        "--train",
+        nargs="+",
+        required=True,
+        metavar="GLOB",
+        help="training shards: tokenised text, a sentence a line, plain, .gz or .xz",
+    )
     train.add_argument("--heldout", nargs="+", metavar="GLOB", help="text whose perplexity is measured at the end")
     train.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory to write")
     train.add_argument("--vocab", type=Path, metavar="FILE", help="vocabulary; counted from the shards when not given")
-    train.add_argument("--vocab-size", type=int, metavar="N", help="most words of a counted vocabulary; all when not given")
-    train.add_argument("--preset", choices=list(PRESETS), default="small", help="shape that the flags below start from. Default: small.")
+    train.add_argument(
+        "--vocab-size", type=int, metavar="N", help="most words of a counted vocabulary; all when not given"
+    )
+    train.add_argument(
+        "--preset",
+        choices=list(PRESETS),
+        default="small",
+        help="shape that the flags below start from. Default: small.",
+    )
     add_flags(train.add_argument_group("training"), TrainingOptions)
     shape = train.add_argument_group("shape, as in options.json")
     add_flags(shape, _TopLevel)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from typing import Any, TypeVar, get_args, get_type_hints
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from biLM.errors import InputError, nearest
 
@@ -21,23 +22,31 @@ def option(default: Any, help: str) -> Any:
     return dataclasses.field(default=default, metadata={"help": help})
 
 
-def add_flags(parser: argparse._ActionsContainer, cls: type, prefix: str = "", show_default: bool = True) -> None:
-    """Adds a flag for each field of a dataclass; `prefix` stands before the name, dots and underscores become dashes."""
+def add_flags(
+    parser: argparse._ActionsContainer,
+    cls: type,
+    prefix: str = "",
+    show_default: bool = True,
+    leave_out: tuple[str, ...] = (),
+) -> None:
+    """Adds a flag for each field of a dataclass; `prefix` stands before the name, dots and underscores become dashes.
+
+    leave_out: fields that get no flag here."""
     hints = get_type_hints(cls)
     for field in dataclasses.fields(cls):
-        kind = _plain_type(hints[field.name])
-        if kind is None:
+        kind = _reader(hints[field.name])
+        if kind is None or field.name in leave_out:
             continue
         text = field.metadata.get("help", "").replace("%", "%%")
-        if show_default and field.default is not None and field.default is not dataclasses.MISSING:
-            text = f"{text} Default: {field.default}." if text else f"Default: {field.default}."
+        if show_default and field.default not in (None, dataclasses.MISSING):
+            text = f"{text}. Default: {field.default}." if text else f"Default: {field.default}."
         settings: dict[str, Any] = {"help": text, "default": None, "dest": _dest(field.name, prefix)}
         if kind is bool:
             settings["action"] = argparse.BooleanOptionalAction
+        elif get_origin(hints[field.name]) is Literal:
+            settings["choices"] = get_args(hints[field.name])
         else:
             settings |= {"type": kind, "metavar": _METAVAR.get(kind, "JSON")}
-            if "choices" in field.metadata:
-                settings |= {"choices": field.metadata["choices"], "metavar": None}
         parser.add_argument("--" + _dest(field.name, prefix).replace("_", "-"), **settings)
 
 
@@ -54,8 +63,7 @@ def from_mapping(cls: type[T], values: dict[str, Any], where: str) -> T:
         if key not in hints:
             raise InputError(f"{where}: unknown option {key!r}.{nearest(key, list(hints))}")
         if not _fits(value, hints[key]):
-            expected = getattr(hints[key], "__name__", str(hints[key]))
-            raise InputError(f"{where}: {key!r} must be {expected}. Received: {value!r}.")
+            raise InputError(f"{where}: {key!r} must be {_describe(hints[key])}. Received: {value!r}.")
     return cls(**values)
 
 
@@ -73,23 +81,40 @@ def _dest(name: str, prefix: str) -> str:
     return f"{prefix}_{name}" if prefix else name
 
 
-def _plain_type(hint: Any) -> Any:
+def _kinds(hint: Any) -> tuple[Any, ...]:
+    """The members of a union, or the type itself."""
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def _reader(hint: Any) -> Any:
     """int, float, str, bool or a JSON reader; None for what has no flag (dictionaries, nested dataclasses)."""
-    options = [kind for kind in get_args(hint) or (hint,) if kind is not type(None)]
-    if hint in (int, float, str, bool) or (len(options) == 1 and options[0] in (int, float, str, bool)):
-        return options[0]
-    if getattr(hint, "__origin__", None) in (tuple, list):
-        return json_value
-    return None
+    kind = next(kind for kind in _kinds(hint) if kind is not type(None))
+    if kind in (int, float, str, bool):
+        return kind
+    if get_origin(kind) is Literal:
+        return str
+    return json_value if get_origin(kind) in (tuple, list) else None
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    kinds = get_args(hint) if type(None) in get_args(hint) else (getattr(hint, "__origin__", hint),)
-    kinds = tuple(getattr(kind, "__origin__", kind) for kind in kinds)
-    if isinstance(value, bool):
-        return bool in kinds
-    if isinstance(value, int) and float in kinds:
-        return True
-    if isinstance(value, list) and tuple in kinds:
-        return True
-    return isinstance(value, kinds)
+    return any(_fits_one(value, kind) for kind in _kinds(hint))
+
+
+def _fits_one(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if get_origin(kind) is tuple:
+        return isinstance(value, list | tuple) and all(_fits(item, get_args(kind)[0]) for item in value)
+    return isinstance(value, get_origin(kind) or kind)
+
+
+def _describe(hint: Any) -> str:
+    """How an error names a type."""
+    names = {type(None): "null", str: "text", bool: "true or false", int: "a whole number", float: "a number"}
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(map(repr, get_args(hint)))
+    return " or ".join(names.get(kind, "a list") for kind in _kinds(hint))

@@ -35,7 +35,10 @@ class Softmax(keras.layers.Layer):
             logits = ops.matmul(hidden, ops.transpose(self.kernel)) + self.bias  # (N, V)
             picked = ops.squeeze(ops.take_along_axis(logits, targets[:, None], axis=1), axis=1)
             return ops.logsumexp(logits, axis=1) - picked
-        kernel, bias = 1.0 * self.kernel, 1.0 * self.bias  # a product makes TF's gradients dense: equal words are summed
+        kernel, bias = (
+            1.0 * self.kernel,
+            1.0 * self.bias,
+        )  # a product makes TF's gradients dense: equal words are summed
         true_logits = ops.sum(hidden * ops.take(kernel, targets, axis=0), axis=1) + ops.take(bias, targets)  # (N,)
         true_logits -= self._log_expected_count(targets, n_tries)
         logits = ops.matmul(hidden, ops.transpose(ops.take(kernel, candidates, axis=0)))  # (N, S)

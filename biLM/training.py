@@ -87,7 +87,10 @@ def build_optimizer(training: TrainingOptions, n_steps: int) -> keras.optimizers
     """Adagrad without epsilon and with initial accumulator 1, as TensorFlow 1 had it, or Adam."""
     if training.optimizer == "adagrad":
         return keras.optimizers.Adagrad(
-            training.learning_rate, initial_accumulator_value=1.0, epsilon=0.0, global_clipnorm=training.all_clip_norm_val
+            training.learning_rate,
+            initial_accumulator_value=1.0,
+            epsilon=0.0,
+            global_clipnorm=training.all_clip_norm_val,
         )
     warmup = min(500, n_steps // 10)
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -103,16 +106,17 @@ def _fit(model, training, vocabulary, paths, n_steps, out, report, report_second
     with open(out / "history.csv", "w", newline="", encoding="utf-8") as file:
         history = csv.writer(file)
         history.writerow(["step", "tokens", "loss", "tokens_per_second"])
+        losses: list[float] = []
         reported, saved, reported_step = time.monotonic(), time.monotonic(), 0
         for step, inputs in enumerate(model_inputs(batches, model, training), 1):
-            logs = model.train_on_batch(inputs, return_dict=True)
+            losses.append(float(model.train_on_batch(inputs)))
             now = time.monotonic()
             if now - reported > report_seconds or step == n_steps:
                 rate = (step - reported_step) * per_step / (now - reported)
-                loss = float(logs["loss"]) / training.unroll_steps
+                loss = float(np.mean(losses)) / training.unroll_steps
                 if not np.isfinite(loss):
                     raise InputError(f"the loss is not finite at step {step}. Lower --learning-rate.")
-                model.reset_metrics()
+                losses.clear()
                 history.writerow([step, step * per_step, round(loss, 5), round(rate, 1)])
                 file.flush()
                 report(Progress(step, n_steps, step * per_step, loss, rate))
@@ -160,10 +164,14 @@ def load_language_model(directory: Path) -> tuple[LanguageModel, Vocabulary]:
     model = LanguageModel(bilm, softmax)
     path = directory / "softmax.hdf5"
     if not path.is_file():
-        raise InputError(f"{path}: no such file. Perplexity needs the softmax that `python -m biLM train` leaves there.")
+        raise InputError(
+            f"{path}: no such file. Perplexity needs the softmax that `python -m biLM train` leaves there."
+        )
     with h5py.File(path, "r") as file:
         if file["W"].shape != softmax.kernel.shape:
-            raise InputError(f"{path}: W must be {softmax.kernel.shape} for this vocabulary. Received: {file['W'].shape}.")
+            raise InputError(
+                f"{path}: W must be {softmax.kernel.shape} for this vocabulary. Received: {file['W'].shape}."
+            )
         softmax.kernel.assign(file["W"][()])
         softmax.bias.assign(file["b"][()])
     return model, vocabulary

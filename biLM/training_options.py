@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from biLM.errors import InputError
 from biLM.flags import option
@@ -15,20 +16,22 @@ class TrainingOptions:
     unroll_steps: int = option(20, "positions of one batch row, truncated backpropagation (bilm-tf)")
     batch_size: int = option(128, "rows of a batch (bilm-tf)")
     n_epochs: int = option(10, "passes over the text (bilm-tf)")
-    n_negative_samples_batch: int = option(8192, "candidates of the sampled softmax; capped at the vocabulary (bilm-tf)")
+    n_negative_samples_batch: int = option(
+        8192, "candidates of the sampled softmax; capped at the vocabulary (bilm-tf)"
+    )
     all_clip_norm_val: float = option(10.0, "global norm that gradients are clipped to (bilm-tf)")
     learning_rate: float = option(0.2, "of Adagrad (bilm-tf); for Adam 0.001 to 0.002 is usual")
-    optimizer: str = option("adagrad", "adagrad (bilm-tf) or adam, with 500 steps of warm-up, then falling to 0 (cosine)")
-    reset_probability: float = option(0.1, "chance that a row's carried state starts anew from zeros at a batch (0: bilm-tf)")
+    optimizer: Literal["adagrad", "adam"] = option(
+        "adagrad", "adagrad as in bilm-tf; adam warms up for 500 steps and then falls to 0 along a cosine"
+    )
+    reset_probability: float = option(
+        0.1, "chance that a row's carried state starts anew from zeros at a batch (0: bilm-tf)"
+    )
     max_steps: int | None = option(None, "stop after this many batches; the learning rate is laid out for them")
-    weights_dtype: str = option("float32", "float32 or float16: how weights.hdf5 is written; training is float32")
+    weights_dtype: Literal["float32", "float16"] = option("float32", "how weights.hdf5 is written; training is float32")
     seed: int = option(0, "of weights, order, dropout and candidates")
 
     def __post_init__(self) -> None:
         for name in ("unroll_steps", "batch_size", "n_epochs", "n_negative_samples_batch"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1. Received: {getattr(self, name)}.")
-        if self.weights_dtype not in ("float16", "float32"):
-            raise InputError(f"weights_dtype must be 'float32' or 'float16'. Received: {self.weights_dtype!r}.")
-        if self.optimizer not in ("adagrad", "adam"):
-            raise InputError(f"optimizer must be 'adagrad' or 'adam'. Received: {self.optimizer!r}.")

@@ -78,7 +78,9 @@ def state_table(options: BiLMOptions) -> Iterator[Row]:
             shapes = {"h": options.lstm.projection_dim, "c": options.lstm.dim}
             for k, (name, size) in enumerate(shapes.items()):
                 yield Row(
-                    f"initial_state/RNN_{d}/Cell{i}/{name}", (size,), lambda m, d=d, i=i, k=k: [m.initial_states[d][i][k]]
+                    f"initial_state/RNN_{d}/Cell{i}/{name}",
+                    (size,),
+                    lambda m, d=d, i=i, k=k: [m.initial_states[d][i][k]],
                 )
 
 

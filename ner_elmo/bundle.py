@@ -1,9 +1,9 @@
 """The model directory: JSON, text and HDF5 weights; everything that prediction needs, no pickle.
 
-    model.json            types, configuration, scores, versions
-    tagger.weights.h5     the tagger
-    bilm/                 options.json + weights.hdf5, unless left out
-    words.txt             the words of a tagger without ELMo
+model.json            types, configuration, scores, versions
+tagger.weights.h5     the tagger
+bilm/                 options.json + weights.hdf5, unless left out
+words.txt             the words of a tagger without ELMo
 """
 
 from __future__ import annotations
@@ -44,7 +44,12 @@ def check_output(directory: Path, overwrite: bool) -> None:
 
 
 def save_model(
-    directory: Path, tagger: Tagger, source: Source, config: TrainConfig, details: dict[str, Any], include_bilm: bool = True
+    directory: Path,
+    tagger: Tagger,
+    source: Source,
+    config: TrainConfig,
+    details: dict[str, Any],
+    include_bilm: bool = True,
 ) -> None:
     """Writes a model directory; it appears whole, or not at all."""
     directory.absolute().parent.mkdir(parents=True, exist_ok=True)
@@ -73,6 +78,20 @@ def save_model(
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def remember(directory: Path) -> None:
+    """Notes, in models/LAST, which model was trained last in this working directory."""
+    Path("models").mkdir(exist_ok=True)
+    (Path("models") / "LAST").write_text(f"{directory.absolute()}\n", encoding="utf-8")
+
+
+def last_model() -> Path:
+    """The model trained last in this working directory."""
+    note = Path("models") / "LAST"
+    if not note.is_file():
+        raise InputError("no model was trained here yet. Train one (python train_ner.py) or name one: --model DIR.")
+    return Path(note.read_text(encoding="utf-8").strip())
+
+
 def load_model(directory: str | Path, elmo: str | Path | BiLM | None = None) -> NerTagger:
     """See `NerTagger.load`. Raises InputError for what is no model directory, and for a biLM of another width."""
     directory = Path(directory)
@@ -91,14 +110,18 @@ def load_model(directory: str | Path, elmo: str | Path | BiLM | None = None) -> 
     try:
         tagger.load_weights(directory / "tagger.weights.h5")
     except (OSError, ValueError) as error:
-        raise InputError(f"{directory}/tagger.weights.h5: does not fit {DESCRIPTION}: {' '.join(str(error).split())}") from error
+        raise InputError(
+            f"{directory}/tagger.weights.h5: does not fit {DESCRIPTION}: {' '.join(str(error).split())}"
+        ) from error
     return NerTagger(tagger, source, Tokenizer(description.get("lang", "en")))
 
 
 def _describe(directory: Path) -> dict[str, Any]:
     path = directory / DESCRIPTION
     if not path.is_file():
-        raise InputError(f"{directory}: is no model directory, {DESCRIPTION} is missing. Train one: python train_ner.py.")
+        raise InputError(
+            f"{directory}: is no model directory, {DESCRIPTION} is missing. Train one: python train_ner.py."
+        )
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -9,7 +9,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from biLM.errors import InputError
 from biLM.flags import from_mapping, option
@@ -27,23 +27,33 @@ class TrainConfig:
     train: tuple[str, ...] = option((str(SAMPLE / "train.conll"),), "annotated training files")
     dev: tuple[str, ...] = option((str(SAMPLE / "dev.conll"),), "annotated files that pick the best epoch")
     test: tuple[str, ...] = option((str(SAMPLE / "test.conll"),), "annotated files for the final report")
-    tag_scheme: str = option("auto", "auto, IOB1 (read leniently), IOB2 or BIOES: how the files are tagged")
+    tag_scheme: Literal["auto", "IOB1", "IOB2", "BIOES"] = option(
+        "auto", "how the files are tagged; IOB1 reads leniently"
+    )
     output: str | None = option(None, "directory of the model; models/TIME when not given")
     overwrite: bool = option(False, "replace a model that stands in the output directory")
 
-    elmo: str = option(str(BUNDLED_BILM), "ELMo weights (HDF5) or their directory; 'none': learned word and character vectors")
+    elmo: str = option(
+        str(BUNDLED_BILM), "ELMo weights (HDF5) or their directory; 'none': learned word and character vectors"
+    )
     elmo_options: str | None = option(None, "options.json of the weights; found beside them when not given")
-    initial_state: str = option("warm", "what the biLM starts each sentence from: warm or zero")
+    initial_state: Literal["warm", "zero"] = option("warm", "what the biLM starts each sentence from")
     train_bilm: bool = option(False, "fine-tune the biLM with the tagger (slower: nothing can be cached)")
     include_bilm: bool = option(True, "copy the biLM into the model directory, so that it works anywhere")
     layers: tuple[int, ...] | None = option(None, "layers of the biLM to mix, as a JSON list; all when not given")
     layer_norm: bool = option(False, "normalise layers before the mix (AllenNLP's do_layer_norm)")
     l2: float = option(0.001, "L2 on the mix weights before softmax (Peters et al. 2018)")
 
-    head: str = option("crf", "crf or softmax (Reimers and Gurevych 2017: the CRF wins on dependent tags)")
-    hidden_size: int = option(256, "units of an LSTM in each direction (Reimers and Gurevych 2017: 100 or more matters little)")
+    head: Literal["crf", "softmax"] = option(
+        "crf", "what scores tag sequences (Reimers and Gurevych 2017: the CRF wins on dependent tags)"
+    )
+    hidden_size: int = option(
+        256, "units of an LSTM in each direction (Reimers and Gurevych 2017: 100 or more matters little)"
+    )
     n_blocks: int = option(1, "residual blocks of two BiLSTMs")
-    dropout: float = option(0.5, "on the tagger's input and between its layers, the same mask at every step (Gal and Ghahramani 2016)")
+    dropout: float = option(
+        0.5, "on the tagger's input and between its layers, the same mask at every step (Gal and Ghahramani 2016)"
+    )
     word_dim: int = option(100, "width of the learned word vectors of --elmo none (Lample et al. 2016)")
 
     epochs: int = option(20, "passes over the training files at most")
@@ -52,12 +62,12 @@ class TrainConfig:
     learning_rate: float = option(0.001, "of Adam, falling to 0 along a cosine over all epochs")
     clip_norm: float = option(5.0, "global norm that gradients are clipped to")
     seed: int = option(1, "of weights, dropout and order: the same seed gives the same model")
-    cache_dir: str | None = option(None, "where activations of a frozen biLM are kept between runs; a user cache directory when not given")
+    cache_dir: str | None = option(
+        None, "where activations of a frozen biLM are kept between runs; a user cache directory when not given"
+    )
     cache: bool = option(True, "keep activations of a frozen biLM on disk for the next run")
 
     def __post_init__(self) -> None:
-        _require(self.head in ("crf", "softmax"), "head must be 'crf' or 'softmax'", self.head)
-        _require(self.initial_state in ("warm", "zero"), "initial_state must be 'warm' or 'zero'", self.initial_state)
         for name in ("hidden_size", "n_blocks", "word_dim", "epochs", "patience", "batch_size"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
         _require(0 <= self.dropout < 1, "dropout must be at least 0 and below 1", self.dropout)

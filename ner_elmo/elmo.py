@@ -61,6 +61,10 @@ class ScalarMix(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         return (input_shape[0], *input_shape[2:])
 
+    def learned(self) -> tuple[list[float], float]:
+        """softmax(w) and gamma."""
+        return ops.convert_to_numpy(ops.softmax(self.w)).tolist(), float(ops.convert_to_numpy(self.gamma))
+
     def get_config(self):
         return super().get_config() | {"l2": self.l2, "layers": self.layers, "layer_norm": self.layer_norm}
 
@@ -121,8 +125,12 @@ class ElmoEmbedding(keras.layers.Layer):
         n_rows, n_tokens, limit = ops.shape(ids)[0], ops.shape(ids)[1], ids.shape[2]
         expected = self.bilm.options.char_cnn
         if expected is None or limit != expected.max_characters_per_token:
-            wanted = f"(batch, tokens, {expected.max_characters_per_token})" if expected else "a pair, for word-id input"
-            raise InputError(f"`ids` must have shape {wanted}. Received: {tuple(ids.shape)}. Use `batch_to_ids(sentences)`.")
+            wanted = (
+                f"(batch, tokens, {expected.max_characters_per_token})" if expected else "a pair, for word-id input"
+            )
+            raise InputError(
+                f"`ids` must have shape {wanted}. Received: {tuple(ids.shape)}. Use `batch_to_ids(sentences)`."
+            )
         ids = ops.cast(ids, "int32")
         characters = ops.concatenate([fixed_rows(limit), ops.reshape(ids, (-1, limit))], axis=0)
         mask = ops.any(ids > 0, axis=-1)

@@ -34,9 +34,7 @@ class Evaluation:
     signature: str
 
 
-def evaluate(
-    gold: Sequence[Sequence[Span]], predicted: Sequence[Sequence[Span]], lengths: Sequence[int]
-) -> Evaluation:
+def evaluate(gold: Sequence[Sequence[Span]], predicted: Sequence[Sequence[Span]], lengths: Sequence[int]) -> Evaluation:
     """Scores predicted spans against gold spans, sentence by sentence; `lengths` are the sentences' tokens.
 
     A type that occurs on one side only is scored too, with 0. Without gold entities recall is 0 by convention.
@@ -56,9 +54,7 @@ def evaluate(
     )
 
 
-def strict_score(
-    gold: Sequence[Sequence[Span]], predicted: Sequence[Sequence[Span]], lengths: Sequence[int]
-) -> Score:
+def strict_score(gold: Sequence[Sequence[Span]], predicted: Sequence[Sequence[Span]], lengths: Sequence[int]) -> Score:
     """The strict micro average alone."""
     return _scores(gold, predicted, lengths, mode="strict")["micro avg"]
 
@@ -70,9 +66,7 @@ def _scores(gold, predicted, lengths, mode) -> dict[str, Score]:
     zero = Score(0.0, 0.0, 0.0, sum(map(len, gold)))
     if not any(gold) and not any(predicted):
         return {"micro avg": zero}
-    rows = [
-        [tags_of(spans, n, "IOB2") for spans, n in zip(side, lengths, strict=True)] for side in (gold, predicted)
-    ]
+    rows = [[tags_of(spans, n, "IOB2") for spans, n in zip(side, lengths, strict=True)] for side in (gold, predicted)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # seqeval warns of each 0 / 0, which is defined as 0 here
         report = classification_report(

@@ -49,12 +49,22 @@ class NerTagger:
 
         tokenized: tokens are what stands between blanks, and a text is one sentence.
         """
+        for text, sentences in self._tagged(texts, tokenized):
+            yield text, [entity for sentence, spans in sentences for entity in _entities(text, sentence, spans)]
+
+    def tag_tokens(self, texts: Iterable[str], tokenized: bool = False) -> Iterator[tuple[TextSentence, list[Span]]]:
+        """Yields each sentence of the texts with its spans over tokens, in order."""
+        for _, sentences in self._tagged(texts, tokenized):
+            for sentence, spans in sentences:
+                yield sentence, [span for span, _ in spans]
+
+    def _tagged(self, texts: Iterable[str], tokenized: bool):
         texts = iter(texts)
         while chunk := list(islice(texts, LINES_AT_ONCE)):
             split = [[split_tokens(text)] if tokenized else self.tokenizer.sentences(text) for text in chunk]
             found = iter(self.tag_sentences([sentence.tokens for sentences in split for sentence in sentences]))
             for text, sentences in zip(chunk, split, strict=True):
-                yield text, [entity for s in sentences for entity in _entities(text, s, next(found))]
+                yield text, [(sentence, next(found)) for sentence in sentences]
 
     def tag_sentences(self, sentences: Sequence[Tokens]) -> list[list[tuple[Span, float]]]:
         """Spans of tokenised sentences, each with its probability."""

@@ -168,18 +168,22 @@ class Tagger(keras.Model):
         elif isinstance(self.representation, ElmoEmbedding):
             x = self.representation([inputs["characters"], inputs["token_index"]], training=training)
         else:
-            x = self.representation(
-                inputs["characters"], inputs["words"], inputs["token_index"], training=training
-            )
+            x = self.representation(inputs["characters"], inputs["words"], inputs["token_index"], training=training)
         x = self.network(x, mask, training=training)
         return self.emitter(self.dropout(x, training=training))  # (B, T, K)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         log_likelihood = self.head(y_pred, y, x["mask"])
-        return ops.sum(ops.cast(self.losses, "float32")) - ops.mean(log_likelihood) if self.losses else -ops.mean(log_likelihood)
+        return (
+            ops.sum(ops.cast(self.losses, "float32")) - ops.mean(log_likelihood)
+            if self.losses
+            else -ops.mean(log_likelihood)
+        )
 
 
-def build_tagger(config: TrainConfig, types: list[str], width: int, n_layers: int = 1, bilm=None, n_words: int = 0) -> Tagger:
+def build_tagger(
+    config: TrainConfig, types: list[str], width: int, n_layers: int = 1, bilm=None, n_words: int = 0
+) -> Tagger:
     """The tagger that a configuration describes.
 
     Arguments:

@@ -111,15 +111,14 @@ def _epochs(config, tagger, train, dev, batches, step):
     for number in range(1, config.epochs + 1):
         start, losses = time.monotonic(), []
         order = list(shuffled_batches(lengths, config.batch_size, rng))
-        tagger.reset_metrics()
         for done, positions in enumerate(order, 1):
             inputs = train_batch(positions)
             targets = np.zeros(inputs["mask"].shape, np.int32)
             for row, position in enumerate(positions):
                 targets[row, : lengths[position]] = tags[position]
-            losses = tagger.train_on_batch(inputs, targets, return_dict=True)
+            losses.append(len(positions) * tagger.train_on_batch(inputs, targets))
             step(done, len(order))
-        loss = float(losses["loss"])
+        loss = float(np.sum(losses)) / len(train)
         if not np.isfinite(loss):
             raise InputError(f"the loss is not finite in epoch {number}. Lower --learning-rate.")
         score = dev_score(tagger, dev, dev_batch)

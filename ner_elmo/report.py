@@ -1,0 +1,78 @@
+"""What people see while training and at its end: one table row an epoch, progress bars, the per-type report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ner_elmo.metrics import Evaluation
+from ner_elmo.training import Epoch
+
+_COLUMNS = (
+    ("epoch", 5),
+    ("loss", 8),
+    ("dev P", 6),
+    ("dev R", 6),
+    ("dev F1", 6),
+    ("best", 4),
+    ("seconds", 7),
+    ("left", 8),
+)
+
+
+class EpochTable:
+    """Prints a row when an epoch ends. Usable as `train_tagger`'s `report`."""
+
+    def __init__(self, n_epochs: int, console: Console):
+        self.n_epochs, self.console = n_epochs, console
+        self.started = time.monotonic()
+
+    def __call__(self, epoch: Epoch) -> None:
+        elapsed = time.monotonic() - self.started
+        left = (self.n_epochs - epoch.number) * elapsed / epoch.number
+        row = (
+            str(epoch.number), f"{epoch.loss:.4f}", *(f"{100 * x:.2f}" for x in (epoch.dev.precision, epoch.dev.recall, epoch.dev.f1)),
+            "*" if epoch.best else "", f"{epoch.seconds:.1f}", f"<{_clock(left)}" if left else "",
+        )  # fmt: skip
+        table = Table(box=None, show_header=epoch.number == 1, pad_edge=False)
+        for name, width in _COLUMNS:
+            table.add_column(name, justify="right", min_width=width, max_width=width, no_wrap=True)
+        table.add_row(*row)
+        self.console.print(table)
+
+
+@contextmanager
+def progress(text: str, console: Console) -> Iterator:
+    """A bar with share done and time left; gives a function (done, total) that moves it. Quiet where nobody watches."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(text, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def print_evaluation(evaluation: Evaluation, console: Console) -> None:
+    """The per-type report, strict and lenient side by side, and the signature of the numbers."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("type", "P", "R", "F1", "lenient P", "R", "F1", "support"):
+        table.add_column(name, justify="left" if name == "type" else "right", no_wrap=True)
+    rows = [(kind, *pair) for kind, pair in evaluation.types.items()]
+    for kind, strict, lenient in [*rows, ("all (micro)", evaluation.strict, evaluation.lenient)]:
+        numbers = [x for s in (strict, lenient) for x in (s.precision, s.recall, s.f1)]
+        table.add_row(kind, *(f"{100 * x:.2f}" for x in numbers), str(strict.support))
+    console.print(table)
+    console.print(evaluation.signature, style="dim", highlight=False)
+
+
+def mix_line(weights: Sequence[float], gamma: float) -> str:
+    """The learned mix, such as `mix: 0.21 0.55 0.24 (layer 0 = tokens), gamma 1.03`."""
+    return f"mix: {' '.join(f'{w:.3f}' for w in weights)} (layer 0: tokens), gamma {gamma:.3f}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
