@@ -126,7 +126,7 @@ def _epochs(config, tagger, train, dev, batches, step):
         if is_best:
             best, best_number = score.f1, number
         yield Epoch(number, loss, score, is_best, time.monotonic() - start)
-        if number - best_number >= config.patience:
+        if best > 0 and number - best_number >= config.patience:
             return
 
 
