@@ -36,7 +36,8 @@ class LanguageModel(keras.Model):
         self.build()
 
     def build(self, input_shape=None):
-        self.softmax.build()
+        if not self.softmax.built:
+            self.softmax.build()
         self.carried = [
             [
                 [

@@ -18,6 +18,8 @@ import numpy as np
 from biLM import BiLM, InputError
 from ner_elmo.batching import Inputs, Tokens, mask_of
 
+FLOAT16_LIMIT = 65504.0
+
 Report = Callable[[int, int], None]
 
 
@@ -99,10 +101,10 @@ def _fill(array: np.ndarray, bilm: BiLM, sentences: Sequence[Tokens], report: Re
     starts = np.cumsum([0, *map(len, sentences)])
     done = 0
     for positions, batch in bilm.embed_in_batches(sentences):
+        if not np.isfinite(batch).all() or np.abs(batch).max(initial=0.0) > FLOAT16_LIMIT:
+            raise InputError("the biLM's activations are too large for the float16 cache. Are these its weights?")
         for row, position in enumerate(positions):
             length = len(sentences[position])
             array[starts[position] : starts[position] + length] = batch[row, :, :length].transpose(1, 0, 2)
             done += length
-        if not np.isfinite(batch).all() or np.abs(batch).max(initial=0.0) > 65000:
-            raise InputError("the biLM's activations are too large for the float16 cache. Are these its weights?")
         report(done, len(array))

@@ -113,6 +113,9 @@ class SoftmaxHead(keras.layers.Layer):
         self.types = list(types)
         self.tag_set = TagSet(types)
 
+    def build(self, *args, **kwargs):
+        """Has no weights."""
+
     def call(self, emissions, tags, mask):
         log_probability = ops.log_softmax(emissions, axis=-1)
         picked = ops.squeeze(ops.take_along_axis(log_probability, tags[:, :, None], axis=2), axis=2)
