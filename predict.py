@@ -6,12 +6,12 @@ One text a line; one result a line for text and jsonl, in the order of the input
 from __future__ import annotations
 
 import argparse
-import os
 import sys
+from pathlib import Path
 
 from biLM.errors import run_command
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from biLM.startup import start_keras
+from ner_elmo.model_directory import describe, last_model
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -25,9 +25,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--text", nargs="+", metavar="TEXT", help="texts themselves")
     parser.add_argument("--model", metavar="DIR", help="model directory; the one trained last when not given")
     parser.add_argument("--elmo", metavar="WEIGHTS", help="run the tagger on another biLM of the same width")
-    parser.add_argument(
-        "--tokenized", action="store_true", help="a line is one sentence, its tokens stand between blanks"
-    )
+    parser.add_argument("--tokenized", action="store_true", help="a line is one sentence, its tokens stand between blanks")
     parser.add_argument(
         "--format", choices=("text", "jsonl", "conll"), default="text", help="Default: text, entities marked in it."
     )
@@ -35,13 +33,17 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    from ner_elmo import bundle, output
+    model = args.model or last_model()
+    describe(Path(model))
+    start_keras()
+
+    from ner_elmo import output
     from ner_elmo.predictor import NerTagger
 
     lines = args.text if args.text else output.read_lines(args.files)
     if args.text and args.files:
         lines = [*args.text, *output.read_lines(args.files)]
-    tagger = NerTagger.load(args.model or bundle.last_model(), args.elmo)
+    tagger = NerTagger.load(model, args.elmo)
     for result in output.write(tagger, lines, args.format, args.tokenized):
         sys.stdout.write(result)
     sys.stdout.flush()

@@ -7,23 +7,25 @@ on the test files and the model's path on stdout.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
 
-from biLM.errors import InputError, run_command
-from biLM.flags import add_flags, given
-from ner_elmo.config import NO_ELMO, TrainConfig
+from rich.console import Console
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from biLM.errors import run_command
+from biLM.flags import add_flags, given
+from biLM.startup import start_keras
+from ner_elmo import report
+from ner_elmo.config import NO_ELMO, TrainConfig
+from ner_elmo.metrics import evaluate
+from ner_elmo.model_directory import check_output, remember, write_scores
+from ner_elmo.readers import read_sentences, types_of
 
 
 def parse(arguments: list[str] | None = None) -> TrainConfig:
     parser = argparse.ArgumentParser(description="Train a named-entity tagger on top of a biLM (ELMo).")
-    parser.add_argument(
-        "--config", metavar="FILE", help="JSON file of these options; a flag that is given wins over it"
-    )
+    parser.add_argument("--config", metavar="FILE", help="JSON file of these options; a flag that is given wins over it")
     for name in ("train", "dev", "test"):
         parser.add_argument(
             f"--{name}",
@@ -37,33 +39,20 @@ def parse(arguments: list[str] | None = None) -> TrainConfig:
 
 
 def main(config: TrainConfig) -> None:
-    from rich.console import Console
-
-    from biLM import load_bilm
-    from ner_elmo import bundle, cache, report
-    from ner_elmo.elmo import ScalarMix
-    from ner_elmo.metrics import evaluate
-    from ner_elmo.predictor import NerTagger
-    from ner_elmo.readers import read_sentences, types_of
-    from ner_elmo.training import train_tagger
-
     started = time.monotonic()
     console, out = Console(stderr=True, highlight=False), Console(highlight=False, width=100)
     output = Path(config.output or f"models/{time.strftime('%Y%m%d-%H%M%S')}")
-    bundle.check_output(output, config.overwrite)
-
+    check_output(output, config.overwrite)
     train, dev, test = (read_sentences(files, config.tag_scheme) for files in (config.train, config.dev, config.test))
     types = types_of(train)
-    if not types:
-        raise InputError(f"{', '.join(config.train)}: must hold at least one entity. Received: none.")
-    for name, sentences in (("dev", dev), ("test", test)):
-        if unknown := sorted(set(types_of(sentences)) - set(types)):
-            console.print(
-                f"note: {name} holds types that training never saw, all of them will be missed: {', '.join(unknown)}"
-            )
-    console.print(
-        f"{len(train):,} training, {len(dev):,} dev and {len(test):,} test sentences; types: {', '.join(types)}"
-    )
+    report.data_summary(config.train, train, dev, test, console)
+
+    start_keras()
+    from biLM import load_bilm
+    from ner_elmo import bundle, cache
+    from ner_elmo.elmo import ScalarMix
+    from ner_elmo.predictor import NerTagger
+    from ner_elmo.training import train_tagger
 
     bilm = activations = None
     if config.elmo != NO_ELMO:
@@ -71,7 +60,7 @@ def main(config: TrainConfig) -> None:
         if not config.train_bilm:
             directory = Path(config.cache_dir or cache.default_directory()) if config.cache else None
             with report.progress("embedding", console) as step:
-                sides = ([s.tokens for s in side] for side in (train, dev))
+                sides = ([sentence.tokens for sentence in side] for side in (train, dev))
                 activations = tuple(cache.compute_activations(bilm, side, directory, step) for side in sides)
 
     with report.progress("training", console) as step:
@@ -79,17 +68,16 @@ def main(config: TrainConfig) -> None:
         trained = train_tagger(config, types, train, dev, bilm, activations, table, step)
     if trained.interrupted:
         console.print("interrupted: going on with the best epoch so far")
+    bundle.save_model(output, trained.tagger, trained.source, config, {"dev_f1": trained.best.dev.f1})
+    remember(output)
 
-    tagger = NerTagger(trained.tagger, trained.source)
-    predicted = [[span for span, _ in spans] for spans in tagger.tag_sentences([s.tokens for s in test])]
-    evaluation = evaluate([s.spans for s in test], predicted, [len(s.tokens) for s in test])
+    predicted = NerTagger(trained.tagger, trained.source).tag_sentences([sentence.tokens for sentence in test])
+    spans = [[span for span, _ in entities] for entities in predicted]
+    evaluation = evaluate([sentence.spans for sentence in test], spans, [len(sentence.tokens) for sentence in test])
+    write_scores(output, evaluation)
     report.print_evaluation(evaluation, out)
     if isinstance(trained.tagger.representation, ScalarMix):
         out.print(report.mix_line(*trained.tagger.representation.learned()))
-    scores = {"dev_f1": max(epoch.dev.f1 for epoch in trained.epochs), "test_f1": evaluation.strict.f1}
-    details = {"scores": scores, "signature": evaluation.signature, "lang": tagger.tokenizer.lang}
-    bundle.save_model(output, trained.tagger, trained.source, config, details, config.include_bilm)
-    bundle.remember(output)
     out.print(f"model: {output} ({time.monotonic() - started:.0f} s)", soft_wrap=True)
 
 

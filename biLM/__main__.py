@@ -14,6 +14,8 @@ from biLM.errors import InputError, run_command
 from biLM.flags import add_flags, from_mapping, given, option
 from biLM.options import BiLMOptions, CharCNNOptions, LSTMOptions
 from biLM.presets import PRESETS
+from biLM.startup import start_keras
+from biLM.training_options import TrainingOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,17 +56,12 @@ def parser() -> argparse.ArgumentParser:
         default="warm",
         help="what each sentence starts from. Default: warm.",
     )
-    dump.add_argument(
-        "--stateful", action="store_true", help="carry the state from batch to batch, as the reference does"
-    )
+    dump.add_argument("--stateful", action="store_true", help="carry the state from batch to batch, as the reference does")
     dump.add_argument("--no-sentence-to-index", action="store_true", help="leave the map from sentence to key out")
     return main
 
 
 def _add_train(train: argparse.ArgumentParser) -> None:
-    # importing biLM.training would import Keras: its options are added from a light copy of the class
-    from biLM.training_options import TrainingOptions
-
     train.add_argument(
         "--train",
         nargs="+",
@@ -75,9 +72,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--heldout", nargs="+", metavar="GLOB", help="text whose perplexity is measured at the end")
     train.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory to write")
     train.add_argument("--vocab", type=Path, metavar="FILE", help="vocabulary; counted from the shards when not given")
-    train.add_argument(
-        "--vocab-size", type=int, metavar="N", help="most words of a counted vocabulary; all when not given"
-    )
+    train.add_argument("--vocab-size", type=int, metavar="N", help="most words of a counted vocabulary; all when not given")
     train.add_argument(
         "--preset",
         choices=list(PRESETS),
@@ -93,12 +88,13 @@ def _add_train(train: argparse.ArgumentParser) -> None:
 
 def _train(args: argparse.Namespace) -> None:
     from biLM.corpus import find_files
-    from biLM.training_options import TrainingOptions
 
     options = BiLMOptions.from_dict(_overlay(PRESETS[args.preset], args))
     training = from_mapping(TrainingOptions, given(args, TrainingOptions), "train")
     paths = find_files(args.train)
     heldout = find_files(args.heldout) if args.heldout else []
+
+    start_keras()
 
     from biLM.training import heldout_perplexity, train
     from biLM.vocabulary import Vocabulary
@@ -135,6 +131,8 @@ def _perplexity(args: argparse.Namespace) -> None:
     from biLM.corpus import find_files
 
     paths = find_files(args.files)
+    start_keras()
+
     from biLM.training import heldout_perplexity
 
     _print_perplexity(heldout_perplexity(args.directory, paths, args.batch_size), args.json)
@@ -151,6 +149,8 @@ def _print_perplexity(result, as_json: bool) -> None:
 def _dump(args: argparse.Namespace) -> None:
     if not args.text.is_file():
         raise InputError(f"{args.text}: no such file.")
+    start_keras()
+
     from biLM.embed import dump
     from biLM.weights import load_bilm
 

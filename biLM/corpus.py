@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import gzip
+import itertools
 import lzma
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from typing import IO
 
 import numpy as np
 
-from biLM.characters import BEGIN_TOKEN, END_TOKEN, N_FIXED_ROWS, BEGIN_ROW, END_ROW
+from biLM.characters import BEGIN_ROW, BEGIN_TOKEN, END_ROW, END_TOKEN, N_FIXED_ROWS
 from biLM.errors import InputError
 from biLM.vocabulary import Vocabulary
 
@@ -94,22 +95,20 @@ def packed_batches(
 
     `</S>` is never an input of the forward direction and `<S>` never one of the backward direction.
     """
+    # of each row: inputs and targets of the forward direction, inputs and targets of the backward direction
     rows: list[tuple[list[str], list[str], list[str], list[str]]] = [([], [], [], []) for _ in range(batch_size)]
     while True:
-        for inputs, targets, backward_inputs, backward_targets in rows:
-            while len(inputs) < unroll_steps:
+        for row in rows:
+            while len(row[0]) < unroll_steps:
                 sentence = next(sentences, None)
                 if sentence is None:
                     return
                 marked = [BEGIN_TOKEN, *sentence, END_TOKEN]
-                inputs += marked[:-1]
-                targets += marked[1:]
-                backward_inputs += marked[:0:-1]
-                backward_targets += marked[-2::-1]
+                for tokens, new in zip(row, (marked[:-1], marked[1:], marked[:0:-1], marked[-2::-1]), strict=True):
+                    tokens += new
         yield _cut(rows, vocabulary, unroll_steps)
-        for row in rows:
-            for tokens in row:
-                del tokens[:unroll_steps]
+        for tokens in itertools.chain.from_iterable(rows):
+            del tokens[:unroll_steps]
 
 
 def _cut(rows, vocabulary: Vocabulary, unroll_steps: int) -> Batch:

@@ -227,9 +227,7 @@ class BiLM(keras.Model):
         if self.options.char_cnn:
             return CharacterInput(self.options.char_cnn.max_characters_per_token, self.options.char_cnn.widest)
         if self.vocabulary is None:
-            raise InputError(
-                "a word-id biLM needs the vocabulary it was trained with: load_bilm(path, vocabulary=FILE)."
-            )
+            raise InputError("a word-id biLM needs the vocabulary it was trained with: load_bilm(path, vocabulary=FILE).")
         return WordInput(self.vocabulary)
 
     # -- state ---------------------------------------------------------------------------------------------------

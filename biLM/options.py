@@ -9,7 +9,7 @@ Source: options.json of bilm-tf and AllenNLP.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +92,8 @@ class BiLMOptions:
             embedding = section.pop("embedding", {})
             section["embedding_dim"] = embedding.get("dim", 16)
             section["filters"] = tuple(map(tuple, section.get("filters", ())))
-            fields, cnn_extra = _split(section, CharCNNOptions)
-            char_cnn = _construct(CharCNNOptions, fields, "char_cnn")
+            known, cnn_extra = _split(section, CharCNNOptions)
+            char_cnn = _construct(CharCNNOptions, known, "char_cnn")
             if cnn_extra:
                 extra["char_cnn"] = cnn_extra
         top = {key: raw[key] for key in _TOP_LEVEL if raw.get(key) is not None}
@@ -143,17 +143,16 @@ def _section(raw: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _split(section: dict[str, Any], cls: type) -> tuple[dict[str, Any], dict[str, Any]]:
     """Fields of `cls` that hold a value, and the keys that `cls` does not know."""
-    known = cls.__dataclass_fields__
-    fields = {key: value for key, value in section.items() if key in known and value is not None}
-    return fields, {key: value for key, value in section.items() if key not in known}
+    known = {f.name for f in fields(cls)}
+    found = {key: value for key, value in section.items() if key in known and value is not None}
+    return found, {key: value for key, value in section.items() if key not in known}
 
 
-def _construct(cls: type, fields: dict[str, Any], section: str) -> Any:
-    required = {name for name, f in cls.__dataclass_fields__.items() if name in ("dim", "projection_dim", "filters")}
-    missing = sorted(required - fields.keys())
+def _construct(cls: type, values: dict[str, Any], section: str) -> Any:
+    missing = [f.name for f in fields(cls) if f.default is MISSING and f.name not in values]
     if missing:
-        raise InputError(f"options: {section} must hold {', '.join(missing)}. Received: {sorted(fields)}.")
-    return cls(**fields)
+        raise InputError(f"options: {section} must hold {', '.join(missing)}. Received: {sorted(values)}.")
+    return cls(**values)
 
 
 def _problems(options: BiLMOptions):

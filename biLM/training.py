@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
@@ -128,9 +129,7 @@ def _fit(model, training, vocabulary, paths, n_steps, out, report, report_second
                 break
 
 
-def model_inputs(
-    batches: Iterator[Batch], model: LanguageModel, training: TrainingOptions
-) -> Iterator[dict[str, np.ndarray]]:
+def model_inputs(batches: Iterator[Batch], model: LanguageModel, training: TrainingOptions) -> Iterator[dict[str, Any]]:
     """Batches as `LanguageModel` takes them; the full softmax where there would be as many candidates as words."""
     rng = np.random.default_rng([training.seed, 1])
     n_candidates = training.n_negative_samples_batch
@@ -138,7 +137,12 @@ def model_inputs(
     for batch in batches:
         rows = model.bilm.pad_rows(encode(batch.tokens, model.bilm.shape_step))
         keep = (rng.random(training.batch_size) >= training.reset_probability).astype(np.float32)
-        inputs = {"characters": rows, "token_index": batch.token_index, "targets": batch.targets, "keep": keep}
+        inputs: dict[str, Any] = {
+            "characters": rows,
+            "token_index": batch.token_index,
+            "targets": batch.targets,
+            "keep": keep,
+        }
         if n_candidates < n_tokens_vocab:
             inputs["candidates"], inputs["n_tries"] = draw_candidates(rng, n_tokens_vocab, n_candidates)
         yield inputs
@@ -164,14 +168,10 @@ def load_language_model(directory: Path) -> tuple[LanguageModel, Vocabulary]:
     model = LanguageModel(bilm, softmax)
     path = directory / "softmax.hdf5"
     if not path.is_file():
-        raise InputError(
-            f"{path}: no such file. Perplexity needs the softmax that `python -m biLM train` leaves there."
-        )
+        raise InputError(f"{path}: no such file. Perplexity needs the softmax that `python -m biLM train` leaves there.")
     with h5py.File(path, "r") as file:
         if file["W"].shape != softmax.kernel.shape:
-            raise InputError(
-                f"{path}: W must be {softmax.kernel.shape} for this vocabulary. Received: {file['W'].shape}."
-            )
+            raise InputError(f"{path}: W must be {softmax.kernel.shape} for this vocabulary. Received: {file['W'].shape}.")
         softmax.kernel.assign(file["W"][()])
         softmax.bias.assign(file["b"][()])
     return model, vocabulary

@@ -16,9 +16,7 @@ class TrainingOptions:
     unroll_steps: int = option(20, "positions of one batch row, truncated backpropagation (bilm-tf)")
     batch_size: int = option(128, "rows of a batch (bilm-tf)")
     n_epochs: int = option(10, "passes over the text (bilm-tf)")
-    n_negative_samples_batch: int = option(
-        8192, "candidates of the sampled softmax; capped at the vocabulary (bilm-tf)"
-    )
+    n_negative_samples_batch: int = option(8192, "candidates of the sampled softmax; capped at the vocabulary (bilm-tf)")
     all_clip_norm_val: float = option(10.0, "global norm that gradients are clipped to (bilm-tf)")
     learning_rate: float = option(0.2, "of Adagrad (bilm-tf); for Adam 0.001 to 0.002 is usual")
     optimizer: Literal["adagrad", "adam"] = option(

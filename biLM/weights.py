@@ -7,8 +7,9 @@ group more, `initial_state`, which other readers pass over: the state that sente
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,18 @@ from biLM.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Row:
-    """One dataset of the file: its name and shape, and the variables that it holds, joined along their first axis."""
+    """One dataset of the file: its name and shape, and the paths of the variables that it holds, joined along axis 0."""
 
     name: str
     shape: tuple[int, ...]
-    variables: Callable[[BiLM], list[Any]]
+    paths: tuple[str, ...]
+
+    def variables(self, bilm: BiLM) -> list[Any]:
+        return [reduce(_step, path.split("."), bilm) for path in self.paths]
+
+
+def _step(item: Any, name: str) -> Any:
+    return item[int(name)] if name.isdigit() else getattr(item, name)
 
 
 def rename_table(options: BiLMOptions) -> Iterator[Row]:
@@ -36,52 +44,35 @@ def rename_table(options: BiLMOptions) -> Iterator[Row]:
     dim, projection_dim = lstm.dim, lstm.projection_dim
     if cnn:
         n = cnn.n_filters
-        yield Row("char_embed", (N_CHARACTERS, cnn.embedding_dim), lambda m: [m.encoder.embedding])
+        yield Row("char_embed", (N_CHARACTERS, cnn.embedding_dim), ("encoder.embedding",))
         for i, (width, count) in enumerate(cnn.filters):
-            yield Row(f"CNN/W_cnn_{i}", (1, width, cnn.embedding_dim, count), lambda m, i=i: [m.encoder.kernels[i]])
-            yield Row(f"CNN/b_cnn_{i}", (count,), lambda m, i=i: [m.encoder.biases[i]])
+            yield Row(f"CNN/W_cnn_{i}", (1, width, cnn.embedding_dim, count), (f"encoder.kernels.{i}",))
+            yield Row(f"CNN/b_cnn_{i}", (count,), (f"encoder.biases.{i}",))
         for i in range(cnn.n_highway):
-            yield Row(f"CNN_high_{i}/W_carry", (n, n), lambda m, i=i: [m.encoder.highways[i].carry_kernel])
-            yield Row(f"CNN_high_{i}/b_carry", (n,), lambda m, i=i: [m.encoder.highways[i].carry_bias])
-            yield Row(f"CNN_high_{i}/W_transform", (n, n), lambda m, i=i: [m.encoder.highways[i].transform_kernel])
-            yield Row(f"CNN_high_{i}/b_transform", (n,), lambda m, i=i: [m.encoder.highways[i].transform_bias])
+            for gate in ("carry", "transform"):
+                yield Row(f"CNN_high_{i}/W_{gate}", (n, n), (f"encoder.highways.{i}.{gate}_kernel",))
+                yield Row(f"CNN_high_{i}/b_{gate}", (n,), (f"encoder.highways.{i}.{gate}_bias",))
         if n != projection_dim:
-            yield Row("CNN_proj/W_proj", (n, projection_dim), lambda m: [m.encoder.projection_kernel])
-            yield Row("CNN_proj/b_proj", (projection_dim,), lambda m: [m.encoder.projection_bias])
+            yield Row("CNN_proj/W_proj", (n, projection_dim), ("encoder.projection_kernel",))
+            yield Row("CNN_proj/b_proj", (projection_dim,), ("encoder.projection_bias",))
     else:
-        yield Row("embedding", (options.n_tokens_vocab or 0, projection_dim), lambda m: [m.encoder.embedding])
+        yield Row("embedding", (options.n_tokens_vocab or 0, projection_dim), ("encoder.embedding",))
     for d in range(options.n_directions):
         for i in range(lstm.n_layers):
-            cell = f"RNN_{d}/RNN/MultiRNNCell/Cell{i}/LSTMCell"
-
-            def layer(m: BiLM, d=d, i=i):
-                return m.directions[d].layers[i]
-
-            yield Row(
-                f"{cell}/W_0",
-                (2 * projection_dim, 4 * dim),
-                lambda m, layer=layer: [layer(m).kernel, layer(m).rnn.cell.recurrent_kernel],
-            )
-            yield Row(f"{cell}/B", (4 * dim,), lambda m, layer=layer: [layer(m).bias])
+            file, layer = f"RNN_{d}/RNN/MultiRNNCell/Cell{i}/LSTMCell", f"directions.{d}.layers.{i}"
+            kernels = (f"{layer}.kernel", f"{layer}.rnn.cell.recurrent_kernel")
+            yield Row(f"{file}/W_0", (2 * projection_dim, 4 * dim), kernels)
+            yield Row(f"{file}/B", (4 * dim,), (f"{layer}.bias",))
             if lstm.has_projection:
-                yield Row(
-                    f"{cell}/W_P_0",
-                    (dim, projection_dim),
-                    lambda m, layer=layer: [layer(m).rnn.cell.projection_kernel],
-                )
+                yield Row(f"{file}/W_P_0", (dim, projection_dim), (f"{layer}.rnn.cell.projection_kernel",))
 
 
 def state_table(options: BiLMOptions) -> Iterator[Row]:
     """The optional group: the state that sentences start from."""
     for d in range(options.n_directions):
         for i in range(options.lstm.n_layers):
-            shapes = {"h": options.lstm.projection_dim, "c": options.lstm.dim}
-            for k, (name, size) in enumerate(shapes.items()):
-                yield Row(
-                    f"initial_state/RNN_{d}/Cell{i}/{name}",
-                    (size,),
-                    lambda m, d=d, i=i, k=k: [m.initial_states[d][i][k]],
-                )
+            for k, (name, size) in enumerate((("h", options.lstm.projection_dim), ("c", options.lstm.dim))):
+                yield Row(f"initial_state/RNN_{d}/Cell{i}/{name}", (size,), (f"initial_states.{d}.{i}.{k}",))
 
 
 def find_options(weights: str | Path) -> Path:

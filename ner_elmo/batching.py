@@ -44,7 +44,7 @@ class FineTunedSource:
     def batch(self, sentences: Sequence[Tokens]) -> Inputs:
         inputs = self.bilm.encode(sentences)
         n_tokens = inputs["token_index"].shape[1] - 2
-        return inputs | {"mask": mask_of(sentences, n_tokens)}
+        return inputs | {"mask": mask_of(lengths_of(sentences), n_tokens)}
 
 
 class WordSource:
@@ -66,7 +66,7 @@ class WordSource:
 
     def batch(self, sentences: Sequence[Tokens]) -> Inputs:
         tokens, token_index = deduplicate(sentences, shape_step())
-        mask = mask_of(sentences, token_index.shape[1] - 2)
+        mask = mask_of(lengths_of(sentences), token_index.shape[1] - 2)
         words = [0] * N_FIXED_ROWS + [self.id_of.get(token.lower(), UNKNOWN_WORD) for token in tokens]
         padding = -len(words) % (16 * shape_step()) if shape_step() > 1 else 0
         return {
@@ -82,9 +82,12 @@ def shape_step() -> int:
     return 16 if keras.backend.backend() == "jax" else 1
 
 
-def mask_of(sentences: Sequence[Tokens], n_tokens: int | None = None) -> np.ndarray:
-    """True at real tokens. Shape: (B, T) bool, T at least 1."""
-    lengths = np.array([len(sentence) for sentence in sentences])
+def lengths_of(sentences: Sequence[Tokens]) -> np.ndarray:
+    return np.array([len(sentence) for sentence in sentences])
+
+
+def mask_of(lengths: np.ndarray, n_tokens: int | None = None) -> np.ndarray:
+    """True at real tokens of sentences of these lengths (B,). Shape: (B, T) bool, T at least 1."""
     if n_tokens is None:
         n_tokens = round_up(max(1, int(lengths.max(initial=0))), shape_step())
     return np.arange(n_tokens) < lengths[:, None]

@@ -37,7 +37,7 @@ class Activations:
 
     def batch(self, positions: Sequence[int]) -> Inputs:
         """`activations` (B, L+1, T, D) float16, zero in the padding, and `mask` (B, T)."""
-        mask = mask_of([range(self.lengths[position]) for position in positions])
+        mask = mask_of(self.lengths[positions])
         result = np.zeros((*mask.shape, *self.array.shape[1:]), np.float16)  # (B, T, L+1, D)
         for row, position in enumerate(positions):
             start, length = self.starts[position], self.lengths[position]

@@ -27,9 +27,7 @@ class TrainConfig:
     train: tuple[str, ...] = option((str(SAMPLE / "train.conll"),), "annotated training files")
     dev: tuple[str, ...] = option((str(SAMPLE / "dev.conll"),), "annotated files that pick the best epoch")
     test: tuple[str, ...] = option((str(SAMPLE / "test.conll"),), "annotated files for the final report")
-    tag_scheme: Literal["auto", "IOB1", "IOB2", "BIOES"] = option(
-        "auto", "how the files are tagged; IOB1 reads leniently"
-    )
+    tag_scheme: Literal["auto", "IOB1", "IOB2", "BIOES"] = option("auto", "how the files are tagged; IOB1 reads leniently")
     output: str | None = option(None, "directory of the model; models/TIME when not given")
     overwrite: bool = option(False, "replace a model that stands in the output directory")
 

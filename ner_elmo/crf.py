@@ -66,9 +66,7 @@ class CRF(keras.layers.Layer):
         legal = self.tag_set
         self.forward_algorithm.cell.transitions = self.transitions + _penalty(legal.legal)
         alpha = emissions[:, 0] + self.start + _penalty(legal.legal_start)  # (B, K)
-        rest = ops.concatenate(
-            [emissions[:, 1:], ops.zeros_like(emissions[:, :1])], axis=1
-        )  # a sentence may be one token
+        rest = ops.concatenate([emissions[:, 1:], ops.zeros_like(emissions[:, :1])], axis=1)  # a sentence may be one token
         rest_mask = ops.concatenate([mask[:, 1:], ops.zeros_like(mask[:, :1])], axis=1)
         _, alpha = self.forward_algorithm(rest, initial_state=[alpha], mask=rest_mask)
         return ops.logsumexp(alpha + self.end + _penalty(legal.legal_end), axis=1)

@@ -31,7 +31,7 @@ def viterbi(emissions: np.ndarray, lengths: np.ndarray, scores: Scores) -> np.nd
     stay = np.arange(n_tags)
     for t in range(1, n_steps):
         candidates = best[:, :, None] + scores.transitions  # (B, from, to)
-        here = (t < lengths)[:, None]
+        here = np.less(t, lengths)[:, None]
         pointers[:, t] = np.where(here, candidates.argmax(axis=1), stay)
         best = np.where(here, candidates.max(axis=1) + emissions[:, t], best)
     tags = np.zeros((n_rows, n_steps), dtype=np.int32)
@@ -66,7 +66,7 @@ def forward_backward(emissions: np.ndarray, lengths: np.ndarray, scores: Scores)
     beta[:, -1] = scores.end
     for t in range(n_steps - 2, -1, -1):
         going_on = _logsumexp(scores.transitions + (emissions[:, t + 1] + beta[:, t + 1])[:, None, :], axis=2)
-        beta[:, t] = np.where((t == lengths - 1)[:, None], scores.end, going_on)
+        beta[:, t] = np.where(np.equal(t, lengths - 1)[:, None], scores.end, going_on)
     log_z = _logsumexp(alpha[:, 0] + beta[:, 0], axis=1)
     return [Lattice(alpha[row, :n], beta[row, :n], float(log_z[row])) for row, n in enumerate(lengths)]
 
@@ -82,9 +82,7 @@ def span_probability(span: Span, emissions: np.ndarray, lattice: Lattice, scores
     return float(np.exp(min(0.0, log_p)))
 
 
-def decode(
-    emissions: np.ndarray, lengths: Sequence[int], scores: Scores, tag_set: TagSet
-) -> list[list[tuple[Span, float]]]:
+def decode(emissions: np.ndarray, lengths: Sequence[int], scores: Scores, tag_set: TagSet) -> list[list[tuple[Span, float]]]:
     """Entities of a batch with their probabilities. emissions (B, T, K); a sentence of no tokens has no entities."""
     counts = np.maximum(np.asarray(lengths), 1)
     tags = viterbi(emissions, counts, scores)

@@ -113,9 +113,7 @@ class ElmoEmbedding(keras.layers.Layer):
 
     def call(self, inputs, training=False):
         characters, token_index = inputs if isinstance(inputs, list | tuple) else self._pair(inputs)
-        outputs = self.bilm(
-            {"characters": characters, "token_index": token_index}, training=training and self.train_bilm
-        )
+        outputs = self.bilm({"characters": characters, "token_index": token_index}, training=training and self.train_bilm)
         mask = outputs["mask"]
         mixed = [self.dropout(mix(outputs["activations"], mask), training=training) for mix in self.mixes]
         return mixed if self.n_mixes > 1 else mixed[0]
@@ -125,12 +123,8 @@ class ElmoEmbedding(keras.layers.Layer):
         n_rows, n_tokens, limit = ops.shape(ids)[0], ops.shape(ids)[1], ids.shape[2]
         expected = self.bilm.options.char_cnn
         if expected is None or limit != expected.max_characters_per_token:
-            wanted = (
-                f"(batch, tokens, {expected.max_characters_per_token})" if expected else "a pair, for word-id input"
-            )
-            raise InputError(
-                f"`ids` must have shape {wanted}. Received: {tuple(ids.shape)}. Use `batch_to_ids(sentences)`."
-            )
+            wanted = f"(batch, tokens, {expected.max_characters_per_token})" if expected else "a pair, for word-id input"
+            raise InputError(f"`ids` must have shape {wanted}. Received: {tuple(ids.shape)}. Use `batch_to_ids(sentences)`.")
         ids = ops.cast(ids, "int32")
         characters = ops.concatenate([fixed_rows(limit), ops.reshape(ids, (-1, limit))], axis=0)
         mask = ops.any(ids > 0, axis=-1)

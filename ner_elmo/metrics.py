@@ -69,9 +69,7 @@ def _scores(gold, predicted, lengths, mode) -> dict[str, Score]:
     rows = [[tags_of(spans, n, "IOB2") for spans, n in zip(side, lengths, strict=True)] for side in (gold, predicted)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # seqeval warns of each 0 / 0, which is defined as 0 here
-        report = classification_report(
-            *rows, output_dict=True, zero_division=0, mode=mode, scheme=IOB2 if mode else None
-        )
+        report = classification_report(*rows, output_dict=True, zero_division=0, mode=mode, scheme=IOB2 if mode else None)
     return {
         kind: Score(float(row["precision"]), float(row["recall"]), float(row["f1-score"]), int(row["support"]))
         for kind, row in report.items()

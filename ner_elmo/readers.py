@@ -63,7 +63,9 @@ def _read_file(path: Path, scheme: str) -> list[Sentence]:
 
 def _blocks(path: Path) -> Iterator[tuple[int, list[str], list[str]]]:
     """Line number of the first token, tokens and tags of each sentence."""
-    first, tokens, tags = 0, [], []
+    first = 0
+    tokens: list[str] = []
+    tags: list[str] = []
     for number, line in enumerate([*_lines(path), ""], 1):
         columns = _BLANKS.split(line.strip(" \t\r\n")) if line.strip(" \t\r\n") else []
         if not columns or columns[0] == DOCUMENT_MARK:

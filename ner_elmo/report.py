@@ -5,13 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from biLM.errors import InputError
 from ner_elmo.metrics import Evaluation
-from ner_elmo.training import Epoch
+from ner_elmo.readers import Sentence, types_of
+
+if TYPE_CHECKING:
+    from ner_elmo.training import Epoch
 
 _COLUMNS = (
     ("epoch", 5),
@@ -23,6 +28,19 @@ _COLUMNS = (
     ("seconds", 7),
     ("left", 8),
 )
+
+
+def data_summary(
+    names: Sequence[str], train: Sequence[Sentence], dev: Sequence[Sentence], test: Sequence[Sentence], console: Console
+) -> None:
+    """Says what was read, and which types of dev and test cannot be learned; no entity to learn is an InputError."""
+    types = types_of(train)
+    if not types:
+        raise InputError(f"{', '.join(names)}: must hold at least one entity. Received: none.")
+    console.print(f"{len(train):,} training, {len(dev):,} dev and {len(test):,} test sentences; types: {', '.join(types)}")
+    for name, sentences in (("dev", dev), ("test", test)):
+        if unknown := sorted(set(types_of(sentences)) - set(types)):
+            console.print(f"note: {name} holds types that training lacks, all of them will be missed: {', '.join(unknown)}")
 
 
 class EpochTable:

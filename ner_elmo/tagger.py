@@ -17,7 +17,6 @@ from biLM.options import CharCNNOptions
 from ner_elmo.config import NO_ELMO, TrainConfig
 from ner_elmo.crf import CRF, SoftmaxHead
 from ner_elmo.elmo import ElmoEmbedding, ScalarMix
-from ner_elmo.entities import TagSet
 
 TOKEN_CHARACTERS = CharCNNOptions(filters=((1, 16), (2, 32), (3, 64), (4, 64)), activation="relu", n_highway=1)
 TOKEN_CHARACTER_DIM = 64
@@ -191,7 +190,7 @@ def build_tagger(
         bilm: given to fine-tune it; None when ready activations come in.
         n_words: rows of the word table of a tagger without ELMo.
     """
-    mix = {"l2": config.l2, "layers": config.layers, "layer_norm": config.layer_norm}
+    mix: dict[str, Any] = {"l2": config.l2, "layers": config.layers, "layer_norm": config.layer_norm}
     representation: keras.layers.Layer
     if config.elmo == NO_ELMO:
         representation = TokenEmbedding(n_words, config.word_dim, name="representation")

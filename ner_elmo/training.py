@@ -43,6 +43,10 @@ class Trained:
     epochs: list[Epoch] = field(default_factory=list)
     interrupted: bool = False
 
+    @property
+    def best(self) -> Epoch:
+        return [epoch for epoch in self.epochs if epoch.best][-1]
+
 
 def train_tagger(
     config: TrainConfig,

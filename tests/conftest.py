@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 
 import h5py
-import pytest
-
 import oracle
+import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHARED = PROJECT.parent / "shared"

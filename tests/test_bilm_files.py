@@ -4,10 +4,10 @@ import json
 
 import h5py
 import numpy as np
+import oracle
 import pytest
 from conftest import SENTENCES, write_bilm
 
-import oracle
 from biLM import BiLMOptions, InputError, load_bilm, save_bilm
 from biLM.vocabulary import Vocabulary
 

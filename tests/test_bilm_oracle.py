@@ -2,10 +2,10 @@
 
 import h5py
 import numpy as np
+import oracle
 import pytest
 from conftest import SENTENCES, write_bilm
 
-import oracle
 from biLM import load_bilm, save_bilm
 
 VARIANTS = {

@@ -7,9 +7,9 @@ import sys
 import h5py
 import keras
 import numpy as np
+import oracle
 import pytest
 
-import oracle
 from biLM import BiLM, BiLMOptions, InputError, load_bilm
 from biLM.__main__ import main
 from biLM.corpus import find_files, packed_batches, read_sentences, shuffled_sentences

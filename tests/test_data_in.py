@@ -72,7 +72,10 @@ def test_schemes_are_detected_and_read(tags, scheme, spans):
         (b"EU B-\n", r"x.conll:1: 'B-' is no tag"),
         (b"\n\n  \n", r"x.conll: must hold at least one sentence. Received: none"),
         (b"", r"x.conll: must hold at least one sentence"),
-        (b"a O\nb B-X\n\nEU I-ORG\nx O\nrejects B-PER\n", r"x.conll: mixed tag schemes: some entities begin with I-ORG"),
+        (
+            b"a O\nb B-X\n\nEU I-ORG\nx O\nrejects B-PER\n",
+            r"x.conll: mixed tag schemes: some entities begin with I-ORG",
+        ),
         (b"a O\n\nEU B-ORG\nthe I-LOC\nx S-LOC\n", r"x.conll:3: 'I-LOC' at token 2 goes on from nothing, BIOES"),
         (b"EU B-ORG\nthe S-LOC\n", r"x.conll:1: the ORG entity before token 2 has no end tag, BIOES requires one"),
         ("a O\ncafé O\n".encode("latin-1"), r"x.conll:2: must be UTF-8. Received the byte 0xe9; convert it with"),
@@ -86,7 +89,11 @@ def test_bad_files_are_said_with_file_and_line(tmp_path, content, message):
 
 
 def test_odd_but_good_files(tmp_path):
-    text = "\ufeff-DOCSTART- -X- O O\r\n\r\nEU NNP B-NP B-ORG\r\nrejects VBZ B-VP O\r\n\r\n\r\n😀\tx\tO\r\nx\u200b O\r\n" + "y" * 10_000 + " O"
+    text = (
+        "\ufeff-DOCSTART- -X- O O\r\n\r\nEU NNP B-NP B-ORG\r\nrejects VBZ B-VP O\r\n\r\n\r\n😀\tx\tO\r\nx\u200b O\r\n"
+        + "y" * 10_000
+        + " O"
+    )
     (tmp_path / "x.conll").write_bytes(text.encode())
     first, second = read_sentences(tmp_path / "x.conll")
     assert first.tokens == ("EU", "rejects")

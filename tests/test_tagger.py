@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from biLM import InputError, load_bilm
 from ner_elmo.batching import WordSource, shuffled_batches
 from ner_elmo.cache import compute_activations, fingerprint
 from ner_elmo.config import TrainConfig
@@ -12,7 +13,6 @@ from ner_elmo.predictor import NerTagger
 from ner_elmo.readers import Sentence
 from ner_elmo.tagger import BiLSTM, ResidualBiLSTM, build_tagger
 from ner_elmo.training import train_tagger
-from biLM import InputError, load_bilm
 
 TYPES = ["LOC", "PER"]
 SENTENCES = [

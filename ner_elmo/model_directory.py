@@ -1,0 +1,67 @@
+"""Where models are: checks before any work, what model.json says, and which model was trained last. Needs no Keras."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from biLM.errors import InputError
+from ner_elmo.metrics import Evaluation
+
+FORMAT = 1
+DESCRIPTION = "model.json"
+SCORES = "scores.json"
+
+
+def check_output(directory: Path, overwrite: bool) -> None:
+    """Raises InputError before any work where the directory could not be written or holds something already."""
+    if directory.exists() and not directory.is_dir():
+        raise InputError(f"{directory}: must be a directory. Received: a file.")
+    if directory.is_dir() and any(directory.iterdir()):
+        if not (directory / DESCRIPTION).is_file():
+            raise InputError(f"{directory}: must be empty or hold a model. Name another --output.")
+        if not overwrite:
+            raise InputError(f"{directory}: holds a model already. Name another --output, or --overwrite it.")
+    parent = directory.absolute().parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=parent).close()
+    except OSError as error:
+        raise InputError(f"{directory}: cannot be written ({error.strerror}). Name another --output.") from error
+
+
+def describe(directory: Path) -> dict[str, Any]:
+    """model.json of a model directory."""
+    path = directory / DESCRIPTION
+    if not path.is_file():
+        raise InputError(f"{directory}: is no model directory, {DESCRIPTION} is missing. Train one: python train_ner.py.")
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a JSON file: {error}.") from error
+    if description.get("format") != FORMAT:
+        raise InputError(f"{path}: format must be {FORMAT}. Received: {description.get('format')!r}. Update ner-elmo.")
+    return description
+
+
+def remember(directory: Path) -> None:
+    """Notes, in models/LAST, which model was trained last in this working directory."""
+    Path("models").mkdir(exist_ok=True)
+    (Path("models") / "LAST").write_text(f"{directory.absolute()}\n", encoding="utf-8")
+
+
+def last_model() -> Path:
+    """The model trained last in this working directory."""
+    note = Path("models") / "LAST"
+    if not note.is_file():
+        raise InputError("no model was trained here yet. Train one (python train_ner.py) or name one: --model DIR.")
+    return Path(note.read_text(encoding="utf-8").strip())
+
+
+def write_scores(directory: Path, evaluation: Evaluation) -> None:
+    """Puts the test scores beside the model."""
+    text = json.dumps(asdict(evaluation), indent=1) + "\n"
+    (directory / SCORES).write_text(text, encoding="utf-8")

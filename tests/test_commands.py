@@ -1,0 +1,214 @@
+"""The commands as people run them: train on a small corpus, predict, and every mistake answered in one line."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import oracle
+import pytest
+from conftest import PROJECT, write_bilm
+
+from ner_elmo import NerTagger
+from ner_elmo.predictor import LINES_AT_ONCE
+
+TEXT = "Ada Lund left Oslo at dawn. Nobody in New York noticed 😀, said Ada Lund."
+
+
+def command(*arguments, cwd, stdin: str | bytes = "", status: int = 0) -> subprocess.CompletedProcess:
+    data = stdin.encode() if isinstance(stdin, str) else stdin
+    environment = os.environ | {"PYTHONPATH": str(PROJECT), "XDG_CACHE_HOME": str(cwd / "cache")}
+    found = subprocess.run(
+        [sys.executable, str(PROJECT / arguments[0]), *map(str, arguments[1:])],
+        cwd=cwd, input=data, capture_output=True, env=environment, check=False,
+    )  # fmt: skip
+    assert found.returncode == status, found.stderr.decode()
+    return found
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A directory with a small corpus, a random biLM and a tagger trained on them by the command."""
+    folder = tmp_path_factory.mktemp("work")
+    options = oracle.random_options()
+    write_bilm(folder / "bilm", options, oracle.random_weights(options))
+    sentences = [
+        "Ada B-PER\nLund I-PER\nleft O\nOslo B-LOC\n. O\n", "Nobody O\nspoke O\n. O\n",
+        "New B-LOC\nYork I-LOC\nslept O\n. O\n", "Oslo B-LOC\ncalled O\nAda B-PER\n. O\n",
+    ] * 5  # fmt: skip
+    (folder / "train.conll").write_text("\n".join(sentences))
+    (folder / "dev.conll").write_text("\n".join(sentences[:4]))
+    (folder / "config.json").write_text(json.dumps({"hidden_size": 16, "learning_rate": 0.02, "epochs": 50}))
+    found = command(
+        "train_ner.py", "--train", "train.conll", "--dev", "dev.conll", "--test", "dev.conll", "--elmo", "bilm/weights.hdf5",
+        "--config", "config.json", "--epochs", "25", "--batch-size", "4", "--output", "model", cwd=folder,
+    )  # fmt: skip
+    (folder / "stdout.txt").write_bytes(found.stdout)
+    (folder / "stderr.txt").write_bytes(found.stderr)
+    return folder
+
+
+def test_training_reports_and_saves(workplace):
+    out, err = ((workplace / f"{name}.txt").read_text() for name in ("stdout", "stderr"))
+    assert "all (micro)" in out
+    assert "strict IOB2 (seqeval" in out
+    assert "mix: " in out
+    assert "model: model (" in out
+    rows = [line for line in err.splitlines() if line.strip()[:1].isdigit() and "<0:" in line]
+    assert len(rows) >= 6  # a row an epoch
+    config = json.loads((workplace / "model" / "model.json").read_text())["config"]
+    assert (config["epochs"], config["hidden_size"]) == (25, 16)  # flag over file over default
+    names = {path.relative_to(workplace / "model").as_posix() for path in (workplace / "model").rglob("*")}
+    assert names == {"model.json", "scores.json", "tagger.weights.h5", "bilm", "bilm/options.json", "bilm/weights.hdf5"}
+    assert not [p for p in workplace.iterdir() if p.name.startswith(".")]
+
+
+def test_a_model_that_moved_predicts_the_same(workplace, tmp_path):
+    here = NerTagger.load(workplace / "model")
+    shutil.copytree(workplace / "model", tmp_path / "elsewhere" / "m")
+    there = NerTagger.load(tmp_path / "elsewhere" / "m")
+    assert here.tag(TEXT) == there.tag(TEXT)
+    assert any(entity.text == "Ada Lund" and entity.type == "PER" for entity in here.tag(TEXT))
+
+
+def test_jsonl_has_one_row_a_line_with_exact_offsets(workplace):
+    lines = [TEXT, "", "   ", "nothing here", "Oslo\tand\u00a0New York e\u0301", "x" * 10_000 + " Oslo"]
+    found = command("predict.py", "--format", "jsonl", cwd=workplace, stdin="\ufeff" + "\r\n".join(lines) + "\n")
+    rows = [json.loads(row) for row in found.stdout.decode().splitlines()]
+    assert [row["text"] for row in rows] == lines
+    for row in rows:
+        assert set(row) == {"text", "entities"}
+        for entity in row["entities"]:
+            assert set(entity) == {"type", "start", "end", "text", "confidence"}
+            assert row["text"][entity["start"] : entity["end"]] == entity["text"]
+            assert 0 < entity["confidence"] <= 1
+    assert rows[0]["entities"]
+    assert found.stderr == b""
+
+
+def test_files_texts_and_formats(workplace):
+    (workplace / "in.txt").write_text("Oslo called Ada .\n")
+    marked = command("predict.py", "in.txt", "--model", "model", cwd=workplace).stdout.decode()
+    assert marked.startswith("[Oslo](LOC ")
+    assert marked.count("\n") == 1
+    conll = command("predict.py", "in.txt", "--format", "conll", "--tokenized", cwd=workplace).stdout.decode()
+    assert conll == "Oslo B-LOC\ncalled O\nAda B-PER\n. O\n\n"
+    texts = command("predict.py", "--format", "jsonl", "--text", "Oslo .", "Ada .", cwd=workplace).stdout.decode()
+    assert [json.loads(row)["text"] for row in texts.splitlines()] == ["Oslo .", "Ada ."]
+
+
+def test_order_and_batch_mates_do_not_matter(workplace):
+    tagger = NerTagger.load(workplace / "model")
+    texts = [TEXT, "Oslo called Ada .", "Nobody spoke ."] * (LINES_AT_ONCE // 2)
+    found = list(tagger.tag_lines(texts))
+    assert [text for text, _ in found] == texts
+    alone = {text: tagger.tag(text) for text in set(texts)}
+    for text, entities in found:
+        assert [(e.type, e.start, e.end) for e in entities] == [(e.type, e.start, e.end) for e in alone[text]]
+        np.testing.assert_allclose([e.confidence for e in entities], [e.confidence for e in alone[text]], atol=1e-5)
+
+
+def test_a_stream_is_read_only_as_far_as_needed(workplace):
+    read = []
+
+    def endless():
+        while True:
+            read.append(1)
+            yield "Oslo called Ada ."
+
+    stream = NerTagger.load(workplace / "model").tag_lines(endless())
+    for _ in range(3):
+        next(stream)
+    assert len(read) == LINES_AT_ONCE
+
+
+def test_a_sentence_of_5000_tokens_is_tagged_to_its_end(workplace):
+    text = "Ada Lund left Oslo . " * 1000
+    ((_, entities),) = NerTagger.load(workplace / "model").tag_lines([text], tokenized=True)
+    found = [(entity.type, entity.text) for entity in entities]
+    assert found[:2] == found[-2:] == [("PER", "Ada Lund"), ("LOC", "Oslo")]
+    assert entities[-1].end == len(text) - len(" . ")
+
+
+def test_another_bilm(workplace):
+    options = oracle.random_options()
+    write_bilm(workplace / "other", options, oracle.random_weights(options, seed=1))
+    command("predict.py", "--elmo", "other/weights.hdf5", cwd=workplace, stdin="Oslo\n")
+    options = oracle.random_options(lstm__projection_dim=6)
+    write_bilm(workplace / "wide", options, oracle.random_weights(options))
+    found = command("predict.py", "--elmo", "wide/weights.hdf5", cwd=workplace, stdin="Oslo\n", status=2)
+    assert_one_line(found, "needs a biLM of width 10 with 3 layers. Received: width 12, 3 layers")
+
+
+def assert_one_line(found: subprocess.CompletedProcess, message: str) -> None:
+    lines = found.stderr.decode().strip().splitlines()
+    assert len(lines) == 1, lines
+    assert message in lines[0]
+
+
+MISTAKES = {
+    "missing file": (["--train", "nowhere.conll"], "nowhere.conll: No such file or directory"),
+    "empty corpus": (["--dev", "empty.conll"], "empty.conll: must hold at least one sentence"),
+    "one column": (["--train", "one.conll"], "one.conll:2: expected 2 columns or more, got 1: 'b'"),
+    "no entity": (["--train", "plain.conll"], "plain.conll: must hold at least one entity"),
+    "a file as output": (["--output", "train.conll"], "train.conll: must be a directory"),
+    "an output in use": (["--output", "model"], "model: holds a model already. Name another --output, or --overwrite it"),
+    "an output of others": (["--output", "bilm"], "bilm: must be empty or hold a model"),
+    "an unknown key": (["--config", "typo.json"], "typo.json: unknown option 'drpout'. Did you mean 'dropout'?"),
+    "a wrong type": (["--config", "type.json"], "type.json: 'epochs' must be a whole number. Received: 'many'"),
+    "no JSON": (["--config", "train.conll"], "train.conll: not a JSON file"),
+    "an impossible value": (["--dropout", "1.5"], "dropout must be at least 0 and below 1. Received: 1.5"),
+    "fine-tuning nothing": (["--elmo", "none", "--train-bilm"], "train_bilm needs a biLM"),
+}
+
+
+@pytest.fixture(scope="module")
+def mistakes(workplace):
+    (workplace / "empty.conll").write_text("\n")
+    (workplace / "one.conll").write_text("a O\nb\n")
+    (workplace / "plain.conll").write_text("a O\n")
+    (workplace / "typo.json").write_text('{"drpout": 0.1}')
+    (workplace / "type.json").write_text('{"epochs": "many"}')
+    return workplace
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_mistakes_are_said_at_once(mistakes, arguments, message):
+    base = ["--train", "train.conll", "--dev", "dev.conll", "--test", "dev.conll", "--output", "fresh"]
+    found = command("train_ner.py", *base, *arguments, cwd=mistakes, status=2)
+    assert_one_line(found, message)
+    assert not (mistakes / "fresh").exists()
+
+
+def test_an_output_that_cannot_be_written(mistakes):
+    found = command("train_ner.py", "--output", "/proc/models/m", cwd=mistakes, status=2)  # root may not write there either
+    assert_one_line(found, "/proc/models/m: cannot be written")
+
+
+def test_prediction_mistakes(workplace, tmp_path):
+    assert_one_line(command("predict.py", cwd=tmp_path, status=2), "no model was trained here yet")
+    assert_one_line(command("predict.py", "--model", "nowhere", cwd=tmp_path, status=2), "nowhere: is no model directory")
+    found = command("predict.py", cwd=workplace, stdin="fine\ncaf\u00e9\n".encode("latin-1"), status=2)
+    assert_one_line(found, "standard input:2: must be UTF-8. Received the byte 0xe9")
+    assert_one_line(command("predict.py", "nowhere.txt", cwd=workplace, status=2), "nowhere.txt: No such file")
+
+
+def test_a_damaged_model_is_named(workplace, tmp_path):
+    shutil.copytree(workplace / "model", tmp_path / "m")
+    (tmp_path / "m" / "tagger.weights.h5").write_bytes(b"not HDF5")
+    found = command("predict.py", "--model", "m", cwd=tmp_path, stdin="x\n", status=2)
+    assert_one_line(found, "m/tagger.weights.h5: does not fit model.json")
+    (tmp_path / "m" / "model.json").write_text('{"format": 99}')
+    found = command("predict.py", "--model", "m", cwd=tmp_path, stdin="x\n", status=2)
+    assert_one_line(found, "m/model.json: format must be 1. Received: 99")
+
+
+def test_types_that_training_lacks_are_named(workplace):
+    (workplace / "dev2.conll").write_text((workplace / "dev.conll").read_text() + "\nMarch B-DATE\n")
+    found = command(
+        "train_ner.py", "--train", "train.conll", "--dev", "dev2.conll", "--test", "dev.conll", "--elmo", "none",
+        "--epochs", "1", "--hidden-size", "4", "--output", "model2", cwd=workplace,
+    )  # fmt: skip
+    assert "dev holds types that training lacks, all of them will be missed: DATE" in found.stderr.decode()

@@ -1,0 +1,93 @@
+"""The house stays in order: imports go downwards, importing loads nothing heavy, help is complete and quick to reach."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import PROJECT
+
+LEVELS = {
+    "biLM": [
+        ["errors", "flags", "startup", "options", "characters", "vocabulary", "corpus", "presets", "training_options"],
+        ["char_cnn", "lstm", "softmax"],
+        ["model"],
+        ["weights", "language_model"],
+        ["training", "perplexity", "embed"],
+        ["__main__"],
+    ],
+    "ner_elmo": [
+        ["entities", "config"],
+        ["readers", "text", "metrics", "decoding"],
+        ["model_directory", "crf", "elmo"],
+        ["tagger"],
+        ["batching"],
+        ["cache"],
+        ["predictor", "training", "report"],
+        ["bundle", "output"],
+    ],
+}
+SAME_LEVEL_ALLOWED = {("training", "perplexity")}
+
+
+def imports_of(path: Path, package: str) -> set[str]:
+    """Modules of the package that a file imports at its top level."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = set()
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(package + "."):
+            found.add(node.module.split(".")[1])
+    return found
+
+
+@pytest.mark.parametrize("package", LEVELS)
+def test_imports_go_downwards(package):
+    level_of = {name: number for number, names in enumerate(LEVELS[package]) for name in names}
+    files = {path.stem: path for path in (PROJECT / package).glob("*.py") if path.stem != "__init__"}
+    assert set(files) == set(level_of), "every module has a level"
+    order = [name for names in LEVELS[package] for name in names]
+    for name, path in files.items():
+        for imported in imports_of(path, package):
+            lower = level_of[imported] < level_of[name]
+            beside = level_of[imported] == 0 == level_of[name] and order.index(imported) < order.index(name)
+            assert lower or beside or (name, imported) in SAME_LEVEL_ALLOWED, f"{name} imports {imported}"
+
+
+def test_bilm_has_never_heard_of_ner():
+    for path in (PROJECT / "biLM").glob("*.py"):
+        assert "ner_elmo" not in path.read_text(encoding="utf-8"), path
+
+
+def test_tensorflow_is_imported_nowhere():
+    for package in LEVELS:
+        for path in (PROJECT / package).glob("*.py"):
+            assert "import tensorflow" not in path.read_text(encoding="utf-8"), path
+
+
+@pytest.mark.parametrize("package", LEVELS)
+def test_importing_loads_nothing_heavy(package):
+    code = f"import sys, {package}; print([m for m in ('keras', 'tensorflow', 'jax', 'spacy', 'h5py') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train_ner.py"], ["predict.py"], ["-m", "biLM"], ["-m", "biLM", "train"], ["-m", "biLM", "perplexity"],
+        ["-m", "biLM", "dump"],
+    ],
+)  # fmt: skip
+def test_help_needs_no_keras(command):
+    code = (
+        "import runpy, sys; sys.argv = sys.argv[1:]; m = sys.argv[0] == '-m'\n"
+        "sys.argv = sys.argv[1:] if m else sys.argv\n"
+        "try: runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=False) if m else runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "except SystemExit as e: print('exit', e.code, 'keras' in sys.modules)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, *command, "--help"], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert "usage:" in found.stdout
+    assert found.stdout.strip().endswith("exit 0 False")
