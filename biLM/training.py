@@ -53,8 +53,8 @@ def train(
 ) -> LanguageModel:
     """Trains a biLM on shards and leaves options.json, weights.hdf5, vocab.txt, softmax.hdf5 and history.csv in `out`.
 
-    The vocabulary is counted from the shards when None, at most `vocabulary_size` words. Weights are saved every `save_seconds` and at the end, also
-    after Ctrl-C.
+    The vocabulary is counted from the shards when None, at most `vocabulary_size` words. Weights are saved every
+    `save_seconds` and at the end, also after Ctrl-C.
     """
     if vocabulary is None:
         vocabulary = Vocabulary.count(read_sentences(paths), vocabulary_size)

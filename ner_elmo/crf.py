@@ -49,6 +49,7 @@ class CRF(keras.layers.Layer):
         super().__init__(**kwargs)
         self.types = list(types)
         self.tag_set = TagSet(types)
+        self.supports_masking = True
         self.forward_algorithm = keras.layers.RNN(_ForwardCell(len(self.tag_set)), return_state=True)
 
     def build(self, *args, **kwargs):
@@ -110,6 +111,7 @@ class SoftmaxHead(keras.layers.Layer):
         super().__init__(**kwargs)
         self.types = list(types)
         self.tag_set = TagSet(types)
+        self.supports_masking = True
 
     def build(self, *args, **kwargs):
         """Has no weights."""

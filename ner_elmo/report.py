@@ -53,10 +53,9 @@ class EpochTable:
     def __call__(self, epoch: Epoch) -> None:
         elapsed = time.monotonic() - self.started
         left = (self.n_epochs - epoch.number) * elapsed / epoch.number
-        row = (
-            str(epoch.number), f"{epoch.loss:.4f}", *(f"{100 * x:.2f}" for x in (epoch.dev.precision, epoch.dev.recall, epoch.dev.f1)),
-            "*" if epoch.best else "", f"{epoch.seconds:.1f}", f"<{_clock(left)}" if left else "",
-        )  # fmt: skip
+        scores = (f"{100 * x:.2f}" for x in (epoch.dev.precision, epoch.dev.recall, epoch.dev.f1))
+        times = (f"{epoch.seconds:.1f}", f"<{_clock(left)}" if left else "")
+        row = (str(epoch.number), f"{epoch.loss:.4f}", *scores, "*" if epoch.best else "", *times)
         table = Table(box=None, show_header=epoch.number == 1, pad_edge=False)
         for name, width in _COLUMNS:
             table.add_column(name, justify="right", min_width=width, max_width=width, no_wrap=True)

@@ -103,7 +103,9 @@ class BiLMOracle:
 def random_options(**changes) -> dict:
     """A small shape; changes are `section__key=value`."""
     options = {
-        "lstm": {"dim": 12, "projection_dim": 5, "n_layers": 2, "cell_clip": 3, "proj_clip": 3, "use_skip_connections": True},
+        "lstm": {
+            "dim": 12, "projection_dim": 5, "n_layers": 2, "cell_clip": 3, "proj_clip": 3, "use_skip_connections": True,
+        },
         "char_cnn": {
             "filters": [[1, 3], [2, 4], [4, 6]], "embedding": {"dim": 4}, "activation": "relu", "n_highway": 2,
             "n_characters": 262, "max_characters_per_token": 50,

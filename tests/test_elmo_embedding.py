@@ -118,6 +118,7 @@ def test_fit_moves_every_trainable_weight_and_no_frozen_one(bilm, train_bilm):
 def test_saved_and_loaded_model_predicts_the_same(bilm, tmp_path, batch_size):
     model = model_with(bilm)
     ids = batch_to_ids(SENTENCES)
+    model.fit(ids, np.zeros(ids.shape[:2]), verbose=0)
     before = model.predict(ids, batch_size=batch_size, verbose=0)
     model.save(tmp_path / "model.keras")
     after = keras.models.load_model(tmp_path / "model.keras").predict(ids, batch_size=batch_size, verbose=0)
