@@ -15,6 +15,7 @@ from rich.console import Console
 
 from biLM.errors import run_command
 from biLM.flags import add_flags, given
+from biLM.progress import progress
 from biLM.startup import start_keras
 from ner_elmo import report
 from ner_elmo.config import NO_ELMO, TrainConfig
@@ -40,7 +41,8 @@ def parse(arguments: list[str] | None = None) -> TrainConfig:
 
 def main(config: TrainConfig) -> None:
     started = time.monotonic()
-    console, out = Console(stderr=True, highlight=False), Console(highlight=False, width=100)
+    console = Console(stderr=True, highlight=False, markup=False)
+    out = Console(highlight=False, markup=False, width=100)
     output = Path(config.output or f"models/{time.strftime('%Y%m%d-%H%M%S')}")
     check_output(output, config.overwrite)
     train, dev, test = (read_sentences(files, config.tag_scheme) for files in (config.train, config.dev, config.test))
@@ -59,11 +61,11 @@ def main(config: TrainConfig) -> None:
         bilm = load_bilm(config.elmo, config.elmo_options, initial_state=config.initial_state)
         if not config.train_bilm:
             directory = Path(config.cache_dir or cache.default_directory()) if config.cache else None
-            with report.progress("embedding", console) as step:
+            with progress("embedding", console) as step:
                 sides = ([sentence.tokens for sentence in side] for side in (train, dev))
                 activations = tuple(cache.compute_activations(bilm, side, directory, step) for side in sides)
 
-    with report.progress("training", console) as step:
+    with progress("training", console) as step:
         table = report.EpochTable(config.epochs, console)
         trained = train_tagger(config, types, train, dev, bilm, activations, table, step)
     if trained.interrupted:

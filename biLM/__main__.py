@@ -14,6 +14,7 @@ from biLM.errors import InputError, run_command
 from biLM.flags import add_flags, from_mapping, given, option
 from biLM.options import BiLMOptions, CharCNNOptions, LSTMOptions
 from biLM.presets import PRESETS
+from biLM.progress import progress
 from biLM.startup import start_keras
 from biLM.training_options import TrainingOptions
 
@@ -103,7 +104,9 @@ def _train(args: argparse.Namespace) -> None:
     train(options, training, paths, args.out, vocabulary, args.vocab_size, report=_print_progress)
     print(f"{args.out}/weights.hdf5")
     if heldout:
-        _print_perplexity(heldout_perplexity(args.out, heldout), as_json=False)
+        with progress("perplexity") as report:
+            result = heldout_perplexity(args.out, heldout, report=report)
+        _print_perplexity(result, as_json=False)
 
 
 def _overlay(preset: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
@@ -135,7 +138,9 @@ def _perplexity(args: argparse.Namespace) -> None:
 
     from biLM.training import heldout_perplexity
 
-    _print_perplexity(heldout_perplexity(args.directory, paths, args.batch_size), args.json)
+    with progress("perplexity") as report:
+        result = heldout_perplexity(args.directory, paths, args.batch_size, report)
+    _print_perplexity(result, args.json)
 
 
 def _print_perplexity(result, as_json: bool) -> None:

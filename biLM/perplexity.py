@@ -18,6 +18,7 @@ from biLM.characters import BEGIN_TOKEN, END_TOKEN
 from biLM.errors import InputError
 from biLM.language_model import NO_TARGET, LanguageModel
 from biLM.model import batches_by_length
+from biLM.progress import Report
 from biLM.vocabulary import UNKNOWN_ID, Vocabulary
 
 _LOGITS_AT_ONCE = 2**26  # 256 MiB of float32
@@ -40,9 +41,13 @@ class Perplexity:
 
 
 def perplexity(
-    model: LanguageModel, vocabulary: Vocabulary, sentences: Sequence[Sequence[str]], batch_size: int = 64
+    model: LanguageModel,
+    vocabulary: Vocabulary,
+    sentences: Sequence[Sequence[str]],
+    batch_size: int = 64,
+    report: Report = lambda done, total: None,
 ) -> Perplexity:
-    """Perplexity of tokenised sentences. Raises InputError when there are none."""
+    """Perplexity of tokenised sentences. Raises InputError when there are none. `report`: (predictions done, in all)."""
     if not sentences:
         raise InputError("perplexity needs at least one sentence. Received: none.")
     lengths = [len(sentence) for sentence in sentences]
@@ -52,6 +57,7 @@ def perplexity(
         outputs = model.predict_on_batch(_inputs(model, vocabulary, [sentences[position] for position in positions]))
         nats += outputs["nats"].astype(float) * float(outputs["count"])
         counted += int(outputs["count"])
+        report(counted, sum(lengths) + len(lengths))
     ids = vocabulary.encode(token for sentence in sentences for token in sentence)
     characters = sum(len(token) + 1 for sentence in sentences for token in sentence)
     values = np.exp(nats / counted)

@@ -23,6 +23,7 @@ from biLM.language_model import LanguageModel
 from biLM.model import BiLM
 from biLM.options import BiLMOptions
 from biLM.perplexity import Perplexity, perplexity
+from biLM.progress import Report
 from biLM.softmax import Softmax, draw_candidates
 from biLM.training_options import TrainingOptions
 from biLM.vocabulary import Vocabulary
@@ -177,7 +178,9 @@ def load_language_model(directory: Path) -> tuple[LanguageModel, Vocabulary]:
     return model, vocabulary
 
 
-def heldout_perplexity(directory: Path, paths: Sequence[Path], batch_size: int = 64) -> Perplexity:
+def heldout_perplexity(
+    directory: Path, paths: Sequence[Path], batch_size: int = 64, report: Report = lambda done, total: None
+) -> Perplexity:
     """Perplexity of shards under the model in a directory."""
     model, vocabulary = load_language_model(directory)
-    return perplexity(model, vocabulary, list(read_sentences(paths)), batch_size)
+    return perplexity(model, vocabulary, list(read_sentences(paths)), batch_size, report)

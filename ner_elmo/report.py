@@ -1,14 +1,12 @@
-"""What people see while training and at its end: one table row an epoch, progress bars, the per-type report."""
+"""What people see while training and at its end: one table row an epoch, the per-type report."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from biLM.errors import InputError
@@ -37,10 +35,16 @@ def data_summary(
     types = types_of(train)
     if not types:
         raise InputError(f"{', '.join(names)}: must hold at least one entity. Received: none.")
-    console.print(f"{len(train):,} training, {len(dev):,} dev and {len(test):,} test sentences; types: {', '.join(types)}")
+    console.print(
+        f"{len(train):,} training, {len(dev):,} dev and {len(test):,} test sentences; types: {', '.join(types)}",
+        soft_wrap=True,
+    )
     for name, sentences in (("dev", dev), ("test", test)):
         if unknown := sorted(set(types_of(sentences)) - set(types)):
-            console.print(f"note: {name} holds types that training lacks, all of them will be missed: {', '.join(unknown)}")
+            console.print(
+                f"note: {name} holds types that training lacks, all of them will be missed: {', '.join(unknown)}",
+                soft_wrap=True,
+            )
 
 
 class EpochTable:
@@ -61,15 +65,6 @@ class EpochTable:
             table.add_column(name, justify="right", min_width=width, max_width=width, no_wrap=True)
         table.add_row(*row)
         self.console.print(table)
-
-
-@contextmanager
-def progress(text: str, console: Console) -> Iterator:
-    """A bar with share done and time left; gives a function (done, total) that moves it. Quiet where nobody watches."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(text, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def print_evaluation(evaluation: Evaluation, console: Console) -> None:

@@ -173,11 +173,7 @@ class Tagger(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         log_likelihood = self.head(y_pred, y, x["mask"])
-        return (
-            ops.sum(ops.cast(self.losses, "float32")) - ops.mean(log_likelihood)
-            if self.losses
-            else -ops.mean(log_likelihood)
-        )
+        return sum(self.losses, -ops.mean(log_likelihood))  # losses: the L2 of the mix
 
 
 def build_tagger(

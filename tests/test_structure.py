@@ -10,7 +10,18 @@ from conftest import PROJECT
 
 LEVELS = {
     "biLM": [
-        ["errors", "flags", "startup", "options", "characters", "vocabulary", "corpus", "presets", "training_options"],
+        [
+            "errors",
+            "flags",
+            "progress",
+            "startup",
+            "options",
+            "characters",
+            "vocabulary",
+            "corpus",
+            "presets",
+            "training_options",
+        ],
         ["char_cnn", "lstm", "softmax"],
         ["model"],
         ["weights", "language_model"],
