@@ -20,9 +20,7 @@ from ner_elmo.batching import ElmoSource, Source, WordSource
 from ner_elmo.cache import fingerprint
 from ner_elmo.config import NO_ELMO, TrainConfig
 from ner_elmo.model_directory import DESCRIPTION, FORMAT, describe
-from ner_elmo.predictor import NerTagger
 from ner_elmo.tagger import Tagger, build_tagger
-from ner_elmo.text import Tokenizer
 
 
 def save_model(
@@ -59,9 +57,11 @@ def save_model(
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def load_model(directory: str | Path, elmo: str | Path | BiLM | None = None) -> NerTagger:
-    """See `NerTagger.load`. Raises InputError for what is no model directory, and for a biLM of another width."""
-    directory = Path(directory)
+def load_model(directory: Path, elmo: str | Path | BiLM | None = None) -> tuple[Tagger, Source, TrainConfig]:
+    """The tagger of a model directory, what makes its inputs, and its configuration.
+
+    `elmo` takes the place of its own biLM. Raises InputError for what is no model directory, and for a biLM of another width.
+    """
     description = describe(directory)
     config = TrainConfig.from_dict(description["config"], str(directory / DESCRIPTION))
     types, shape = description["types"], {}
@@ -81,7 +81,7 @@ def load_model(directory: str | Path, elmo: str | Path | BiLM | None = None) -> 
         raise InputError(
             f"{directory}/tagger.weights.h5: does not fit {DESCRIPTION}: {' '.join(str(error).split())}"
         ) from error
-    return NerTagger(tagger, source, Tokenizer(description.get("lang", "en")))
+    return tagger, source, config
 
 
 def _bilm(directory: Path, description: dict[str, Any], config: TrainConfig, elmo: str | Path | BiLM | None) -> BiLM:

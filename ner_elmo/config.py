@@ -28,6 +28,7 @@ class TrainConfig:
     dev: tuple[str, ...] = option((str(SAMPLE / "dev.conll"),), "annotated files that pick the best epoch")
     test: tuple[str, ...] = option((str(SAMPLE / "test.conll"),), "annotated files for the final report")
     tag_scheme: Literal["auto", "IOB1", "IOB2", "BIOES"] = option("auto", "how the files are tagged; IOB1 reads leniently")
+    lang: str = option("en", "language code of spaCy's tokenizer, for raw text at prediction")
     output: str | None = option(None, "directory of the model; models/TIME when not given")
     overwrite: bool = option(False, "replace a model that stands in the output directory")
 

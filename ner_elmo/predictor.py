@@ -9,6 +9,7 @@ from pathlib import Path
 from biLM import BiLM
 from biLM.model import TOKENS_PER_SENTENCE, batches_by_length
 from ner_elmo.batching import Source, Tokens
+from ner_elmo.bundle import load_model
 from ner_elmo.decoding import Scores, decode
 from ner_elmo.entities import Entity, Span
 from ner_elmo.tagger import Tagger
@@ -36,9 +37,8 @@ class NerTagger:
     @classmethod
     def load(cls, directory: str | Path, elmo: str | Path | BiLM | None = None) -> NerTagger:
         """Loads a model directory; `elmo` puts another biLM of the same width in the place of its own."""
-        from ner_elmo.bundle import load_model
-
-        return load_model(directory, elmo)
+        tagger, source, config = load_model(Path(directory), elmo)
+        return cls(tagger, source, Tokenizer(config.lang))
 
     def tag(self, text: str) -> list[Entity]:
         """Entities of a text of any length, in order, with offsets into it."""

@@ -35,8 +35,9 @@ LEVELS = {
         ["tagger"],
         ["batching"],
         ["cache"],
-        ["predictor", "training", "report"],
-        ["bundle", "output"],
+        ["bundle", "training", "report"],
+        ["predictor"],
+        ["output"],
     ],
 }
 SAME_LEVEL_ALLOWED = {("training", "perplexity")}
