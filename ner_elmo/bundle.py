@@ -60,7 +60,7 @@ def save_model(
 def load_model(directory: Path, elmo: str | Path | BiLM | None = None) -> tuple[Tagger, Source, TrainConfig]:
     """The tagger of a model directory, what makes its inputs, and its configuration.
 
-    `elmo` takes the place of its own biLM. Raises InputError for what is no model directory, and for a biLM of another width.
+    `elmo` takes the place of its own biLM. Raises InputError for what is no model directory, and where widths differ.
     """
     description = describe(directory)
     config = TrainConfig.from_dict(description["config"], str(directory / DESCRIPTION))
