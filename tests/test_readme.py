@@ -6,10 +6,10 @@ import shlex
 import subprocess
 import sys
 
+import oracle
 import pytest
 from conftest import PROJECT, write_bilm
 
-import oracle
 import predict
 import train_ner
 from biLM.__main__ import parser as bilm_parser
