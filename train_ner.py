@@ -70,16 +70,16 @@ def main(config: TrainConfig) -> None:
         trained = train_tagger(config, types, train, dev, bilm, activations, table, step)
     if trained.interrupted:
         console.print("interrupted: going on with the best epoch so far")
-    bundle.save_model(output, trained.tagger, trained.source, config, {"dev_f1": trained.best.dev.f1})
+    bundle.save_model(output, trained.tagger, trained.features, config, {"dev_f1": trained.best.dev.f1})
     remember(output)
 
-    predicted = NerTagger(trained.tagger, trained.source).tag_sentences([sentence.tokens for sentence in test])
+    predicted = NerTagger(trained.tagger, trained.features).tag_sentences([sentence.tokens for sentence in test])
     spans = [[span for span, _ in entities] for entities in predicted]
     evaluation = evaluate([sentence.spans for sentence in test], spans, [len(sentence.tokens) for sentence in test])
     write_scores(output, evaluation)
     report.print_evaluation(evaluation, out)
-    if isinstance(trained.tagger.representation, ScalarMix):
-        out.print(report.mix_line(*trained.tagger.representation.learned()))
+    if isinstance(trained.tagger.elmo, ScalarMix):
+        out.print(report.mix_line(*trained.tagger.elmo.learned()))
     out.print(f"model: {output} ({time.monotonic() - started:.0f} s)", soft_wrap=True)
 
 

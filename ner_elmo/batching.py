@@ -1,12 +1,10 @@
-"""Sentences -> the inputs of a `Tagger`: where token vectors come from is decided here and nowhere else.
-
-A source has `batch(sentences)`, tokens in and a dictionary of arrays out, always with `mask` (B, T) bool.
-"""
+"""Sentences -> the inputs of a `Tagger`: what it reads of a sentence is decided here and nowhere else."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,39 +14,12 @@ from biLM.characters import N_FIXED_ROWS, CharacterInput, deduplicate, round_up
 from ner_elmo.tagger import TOKEN_CHARACTERS
 
 Tokens = Sequence[str]
-Inputs = dict[str, np.ndarray]
+Inputs = dict[str, Any]
 UNKNOWN_WORD = 1  # 0 is padding
 
 
-class Source(Protocol):
-    def batch(self, sentences: Sequence[Tokens]) -> Inputs: ...
-
-
-class ElmoSource:
-    """Activations, computed by a frozen biLM: `activations` (B, L+1, T, D) float32."""
-
-    def __init__(self, bilm: BiLM):
-        self.bilm = bilm
-
-    def batch(self, sentences: Sequence[Tokens]) -> Inputs:
-        outputs = self.bilm.predict_on_batch(self.bilm.encode(sentences))
-        return {"activations": outputs["activations"], "mask": outputs["mask"]}
-
-
-class FineTunedSource:
-    """Rows of distinct tokens, for a biLM that is trained inside the tagger."""
-
-    def __init__(self, bilm: BiLM):
-        self.bilm = bilm
-
-    def batch(self, sentences: Sequence[Tokens]) -> Inputs:
-        inputs = self.bilm.encode(sentences)
-        n_tokens = inputs["token_index"].shape[1] - 2
-        return inputs | {"mask": mask_of(lengths_of(sentences), n_tokens)}
-
-
-class WordSource:
-    """Word ids and characters of distinct tokens, for a tagger without ELMo."""
+class Words:
+    """The words that a tagger has vectors of, lower-cased; its character vectors tell the case."""
 
     def __init__(self, words: Sequence[str]):
         self.words = list(words)
@@ -56,25 +27,57 @@ class WordSource:
         self.characters = CharacterInput(TOKEN_CHARACTERS.max_characters_per_token, TOKEN_CHARACTERS.widest)
 
     @classmethod
-    def of(cls, sentences: Sequence[Tokens]) -> WordSource:
-        """The words of the training sentences, lower-cased, in alphabetical order; the characters tell the case."""
+    def of(cls, sentences: Sequence[Tokens]) -> Words:
+        """The words of the training sentences, in alphabetical order."""
         return cls(sorted({token.lower() for sentence in sentences for token in sentence}))
 
-    @property
-    def n_words(self) -> int:
+    def __len__(self) -> int:
+        """Rows of the word table: padding and unknown words come first."""
         return len(self.words) + 2
 
-    def batch(self, sentences: Sequence[Tokens]) -> Inputs:
+    def encode(self, sentences: Sequence[Tokens]) -> Inputs:
+        """`characters` (U, C') and `words` (U,) of the distinct tokens, `token_index` (B, T)."""
         tokens, token_index = deduplicate(sentences, shape_step())
-        mask = mask_of(lengths_of(sentences), token_index.shape[1] - 2)
         words = [0] * N_FIXED_ROWS + [self.id_of.get(token.lower(), UNKNOWN_WORD) for token in tokens]
         padding = -len(words) % (16 * shape_step()) if shape_step() > 1 else 0
+        mask = mask_of(lengths_of(sentences))
         return {
             "characters": np.pad(self.characters(tokens, shape_step()), [(0, padding), (0, 0)]),
             "words": np.pad(np.array(words, np.int32), [(0, padding)]),
             "token_index": np.where(mask, token_index[:, 1:-1], 0).astype(np.int32),
-            "mask": mask,
         }
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a tagger reads: a biLM (None: no ELMo), words (None: no learned vectors), or both.
+
+    fine_tuned: the biLM runs inside the tagger; otherwise its activations are an input.
+    """
+
+    bilm: BiLM | None
+    words: Words | None
+    fine_tuned: bool = False
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What `build_tagger` must know: width and layers of the biLM, rows of the word table."""
+        shape = {"width": self.bilm.width, "n_layers": self.bilm.n_layers} if self.bilm is not None else {}
+        return shape | {"n_words": len(self.words or ())}
+
+    def batch(self, sentences: Sequence[Tokens], activations: np.ndarray | None = None) -> Inputs:
+        """The inputs of a batch: `mask` (B, T) bool; `activations` (B, L+1, T, D), taken as given or else computed, or
+        `rows`, the input of the biLM; `tokens`, the input of the learned vectors."""
+        inputs: Inputs = {"mask": mask_of(lengths_of(sentences))}
+        if self.bilm is not None and self.fine_tuned:
+            inputs["rows"] = self.bilm.encode(sentences)
+        elif self.bilm is not None:
+            if activations is None:
+                activations = self.bilm.predict_on_batch(self.bilm.encode(sentences))["activations"]
+            inputs["activations"] = activations
+        if self.words is not None:
+            inputs["tokens"] = self.words.encode(sentences)
+        return inputs
 
 
 def shape_step() -> int:
@@ -86,10 +89,9 @@ def lengths_of(sentences: Sequence[Tokens]) -> np.ndarray:
     return np.array([len(sentence) for sentence in sentences])
 
 
-def mask_of(lengths: np.ndarray, n_tokens: int | None = None) -> np.ndarray:
-    """True at real tokens of sentences of these lengths (B,). Shape: (B, T) bool, T at least 1."""
-    if n_tokens is None:
-        n_tokens = round_up(max(1, int(lengths.max(initial=0))), shape_step())
+def mask_of(lengths: np.ndarray) -> np.ndarray:
+    """True at real tokens of sentences of these lengths (B,). Shape: (B, T) bool, T as `BiLM.encode` makes it, less 2."""
+    n_tokens = round_up(int(lengths.max(initial=0)) + 2, shape_step()) - 2
     return np.arange(n_tokens) < lengths[:, None]
 
 

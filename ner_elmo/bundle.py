@@ -16,20 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from biLM import BiLM, InputError, load_bilm, save_bilm
-from ner_elmo.batching import ElmoSource, Source, WordSource
+from ner_elmo.batching import Features, Words
 from ner_elmo.cache import fingerprint
 from ner_elmo.config import NO_ELMO, TrainConfig
 from ner_elmo.model_directory import DESCRIPTION, FORMAT, describe
 from ner_elmo.tagger import Tagger, build_tagger
 
 
-def save_model(
-    directory: Path,
-    tagger: Tagger,
-    source: Source,
-    config: TrainConfig,
-    details: dict[str, Any],
-) -> None:
+def save_model(directory: Path, tagger: Tagger, features: Features, config: TrainConfig, details: dict[str, Any]) -> None:
     """Writes a model directory; it appears whole, or not at all. `details` are added to model.json."""
     directory.absolute().parent.mkdir(parents=True, exist_ok=True)
     partial = directory.absolute().with_name(f".{directory.name}.{os.getpid()}.partial")
@@ -37,16 +31,10 @@ def save_model(
     partial.mkdir()
     try:
         description: dict[str, Any] = {"format": FORMAT, "types": list(tagger.head.types), "versions": _versions()}
-        if isinstance(source, ElmoSource):
-            bilm = source.bilm
-            description |= {"width": bilm.width, "n_layers": bilm.n_layers}
-            description["bilm"] = {"included": config.include_bilm, "fingerprint": fingerprint(bilm)}
-            if config.include_bilm:
-                save_bilm(bilm, partial / "bilm")
-            else:
-                description["bilm"]["path"] = str(Path(config.elmo).absolute())
-        elif isinstance(source, WordSource):
-            (partial / "words.txt").write_text("".join(word + "\n" for word in source.words), encoding="utf-8")
+        if features.bilm is not None:
+            description["bilm"] = _save_bilm(features.bilm, partial / "bilm", config)
+        if features.words is not None:
+            (partial / "words.txt").write_text("".join(word + "\n" for word in features.words.words), encoding="utf-8")
         tagger.save_weights(partial / "tagger.weights.h5")
         description |= details | {"config": config.to_dict()}
         (partial / DESCRIPTION).write_text(json.dumps(description, indent=1, ensure_ascii=False) + "\n", "utf-8")
@@ -57,43 +45,49 @@ def save_model(
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def load_model(directory: Path, elmo: str | Path | BiLM | None = None) -> tuple[Tagger, Source, TrainConfig]:
-    """The tagger of a model directory, what makes its inputs, and its configuration.
+def _save_bilm(bilm: BiLM, directory: Path, config: TrainConfig) -> dict[str, Any]:
+    """Copies the biLM, unless it shall stay where it is; returns what model.json says of it."""
+    says = {"width": bilm.width, "n_layers": bilm.n_layers, "fingerprint": fingerprint(bilm)}
+    if not config.include_bilm:
+        return says | {"path": str(Path(config.elmo).absolute())}
+    save_bilm(bilm, directory)
+    return says
+
+
+def load_model(directory: Path, elmo: str | Path | BiLM | None = None) -> tuple[Tagger, Features, TrainConfig]:
+    """The tagger of a model directory, what it reads, and its configuration.
 
     `elmo` takes the place of its own biLM. Raises InputError for what is no model directory, and where widths differ.
     """
     description = describe(directory)
     config = TrainConfig.from_dict(description["config"], str(directory / DESCRIPTION))
-    types, shape = description["types"], {}
-    source: ElmoSource | WordSource
-    if config.elmo == NO_ELMO:
-        if elmo is not None:
-            raise InputError(f"{directory}: was trained without ELMo, so no biLM can be put into it.")
-        source = WordSource((directory / "words.txt").read_text(encoding="utf-8").split("\n")[:-1])
-        shape = {"width": 0, "n_words": source.n_words}
-    else:
-        source = ElmoSource(_bilm(directory, description, config, elmo))
-        shape = {"width": description["width"], "n_layers": description["n_layers"]}
-    tagger = build_tagger(config, types, **shape)
+    bilm = words = None
+    if config.elmo != NO_ELMO:
+        bilm = _load_bilm(directory, description["bilm"], config, elmo)
+    elif elmo is not None:
+        raise InputError(f"{directory}: was trained without ELMo, so no biLM can be put into it.")
+    if config.token_vectors:
+        words = Words((directory / "words.txt").read_text(encoding="utf-8").split("\n")[:-1])
+    features = Features(bilm, words)
+    tagger = build_tagger(config, description["types"], **features.sizes)
     try:
         tagger.load_weights(directory / "tagger.weights.h5")
     except (OSError, ValueError) as error:
         raise InputError(
             f"{directory}/tagger.weights.h5: does not fit {DESCRIPTION}: {' '.join(str(error).split())}"
         ) from error
-    return tagger, source, config
+    return tagger, features, config
 
 
-def _bilm(directory: Path, description: dict[str, Any], config: TrainConfig, elmo: str | Path | BiLM | None) -> BiLM:
+def _load_bilm(directory: Path, says: dict[str, Any], config: TrainConfig, elmo: str | Path | BiLM | None) -> BiLM:
+    if elmo is None and "path" in says:
+        return load_bilm(says["path"], config.elmo_options, initial_state=config.initial_state)
     if elmo is None:
-        elmo = directory / "bilm" if description["bilm"]["included"] else description["bilm"]["path"]
-        options = None if description["bilm"]["included"] else config.elmo_options
-        return load_bilm(elmo, options, initial_state=config.initial_state)
+        return load_bilm(directory / "bilm", initial_state=config.initial_state)
     bilm = elmo if isinstance(elmo, BiLM) else load_bilm(elmo, initial_state=config.initial_state)
-    expected = description["width"], description["n_layers"]
-    if (bilm.width, bilm.n_layers) != expected:
+    if (bilm.width, bilm.n_layers) != (says["width"], says["n_layers"]):
         raise InputError(
-            f"{directory}: needs a biLM of width {expected[0]} with {expected[1]} layers. "
+            f"{directory}: needs a biLM of width {says['width']} with {says['n_layers']} layers. "
             f"Received: width {bilm.width}, {bilm.n_layers} layers. Train again: python train_ner.py --elmo WEIGHTS."
         )
     return bilm

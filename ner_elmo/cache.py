@@ -9,18 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from biLM import BiLM, InputError
-from ner_elmo.batching import Inputs, Tokens, mask_of
+from biLM.progress import Report
+from ner_elmo.batching import Tokens, mask_of
 
 FLOAT16_LIMIT = 65504.0
-
-Report = Callable[[int, int], None]
 
 
 class Activations:
@@ -35,14 +34,14 @@ class Activations:
         self.array, self.lengths = array, np.asarray(lengths)
         self.starts = np.cumsum(self.lengths) - self.lengths
 
-    def batch(self, positions: Sequence[int]) -> Inputs:
-        """`activations` (B, L+1, T, D) float16, zero in the padding, and `mask` (B, T)."""
+    def batch(self, positions: Sequence[int]) -> np.ndarray:
+        """Activations of some of the sentences. Shape: (B, L+1, T, D), float16, zero in the padding."""
         mask = mask_of(self.lengths[positions])
         result = np.zeros((*mask.shape, *self.array.shape[1:]), np.float16)  # (B, T, L+1, D)
         for row, position in enumerate(positions):
             start, length = self.starts[position], self.lengths[position]
             result[row, :length] = self.array[start : start + length]
-        return {"activations": result.transpose(0, 2, 1, 3), "mask": mask}
+        return result.transpose(0, 2, 1, 3)
 
 
 def compute_activations(

@@ -32,9 +32,7 @@ class TrainConfig:
     output: str | None = option(None, "directory of the model; models/TIME when not given")
     overwrite: bool = option(False, "replace a model that stands in the output directory")
 
-    elmo: str = option(
-        str(BUNDLED_BILM), "ELMo weights (HDF5) or their directory; 'none': learned word and character vectors"
-    )
+    elmo: str = option(str(BUNDLED_BILM), "ELMo weights (HDF5) or their directory; 'none': learned vectors alone")
     elmo_options: str | None = option(None, "options.json of the weights; found beside them when not given")
     initial_state: Literal["warm", "zero"] = option("warm", "what the biLM starts each sentence from")
     train_bilm: bool = option(False, "fine-tune the biLM with the tagger (slower: nothing can be cached)")
@@ -53,7 +51,10 @@ class TrainConfig:
     dropout: float = option(
         0.5, "on the tagger's input and between its layers, the same mask at every step (Gal and Ghahramani 2016)"
     )
-    word_dim: int = option(100, "width of the learned word vectors of --elmo none (Lample et al. 2016)")
+    token_vectors: bool = option(
+        True, "learned word and character vectors beside ELMo (Peters et al. 2018 put it beside such)"
+    )
+    word_dim: int = option(100, "width of the learned word vectors (Lample et al. 2016)")
 
     epochs: int = option(20, "passes over the training files at most")
     patience: int = option(6, "stop after this many epochs without a better dev F1")
@@ -73,6 +74,7 @@ class TrainConfig:
         _require(self.learning_rate > 0, "learning_rate must be above 0", self.learning_rate)
         _require(self.clip_norm > 0, "clip_norm must be above 0", self.clip_norm)
         _require(self.l2 >= 0, "l2 must be at least 0", self.l2)
+        _require(self.token_vectors or self.elmo != NO_ELMO, "without token_vectors there must be a biLM", "elmo='none'")
         _require(not (self.train_bilm and self.elmo == NO_ELMO), "train_bilm needs a biLM", "elmo='none'")
 
     def to_dict(self) -> dict[str, Any]:

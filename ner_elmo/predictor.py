@@ -8,7 +8,7 @@ from pathlib import Path
 
 from biLM import BiLM
 from biLM.model import TOKENS_PER_SENTENCE, batches_by_length
-from ner_elmo.batching import Source, Tokens
+from ner_elmo.batching import Features, Tokens
 from ner_elmo.bundle import load_model
 from ner_elmo.decoding import Scores, decode
 from ner_elmo.entities import Entity, Span
@@ -22,14 +22,14 @@ class NerTagger:
     """Tags text and tokenised sentences. The result for a sentence depends on the sentence alone.
 
     Arguments:
-        tagger, source: the network and what makes its inputs.
+        tagger, features: the network and what it reads.
         tokenizer: splits raw text.
 
     Example: `NerTagger.load("models/sample").tag("Text with names.")`.
     """
 
-    def __init__(self, tagger: Tagger, source: Source, tokenizer: Tokenizer | None = None, batch_size: int = 32):
-        self.tagger, self.source, self.batch_size = tagger, source, batch_size
+    def __init__(self, tagger: Tagger, features: Features, tokenizer: Tokenizer | None = None, batch_size: int = 32):
+        self.tagger, self.features, self.batch_size = tagger, features, batch_size
         self.tokenizer = tokenizer or Tokenizer()
         self.tag_set = tagger.head.tag_set
         self.scores = Scores(*tagger.head.scores())
@@ -37,8 +37,8 @@ class NerTagger:
     @classmethod
     def load(cls, directory: str | Path, elmo: str | Path | BiLM | None = None) -> NerTagger:
         """Loads a model directory; `elmo` puts another biLM of the same width in the place of its own."""
-        tagger, source, config = load_model(Path(directory), elmo)
-        return cls(tagger, source, Tokenizer(config.lang))
+        tagger, features, config = load_model(Path(directory), elmo)
+        return cls(tagger, features, Tokenizer(config.lang))
 
     def tag(self, text: str) -> list[Entity]:
         """Entities of a text of any length, in order, with offsets into it."""
@@ -73,7 +73,7 @@ class NerTagger:
         lengths = [len(sentences[position]) for position in real]
         for batch in batches_by_length(lengths, self.batch_size, self.batch_size * TOKENS_PER_SENTENCE):
             positions = [real[number] for number in batch]
-            inputs = self.source.batch([sentences[position] for position in positions])
+            inputs = self.features.batch([sentences[position] for position in positions])
             emissions = self.tagger.predict_on_batch(inputs)
             decoded = decode(emissions, [lengths[number] for number in batch], self.scores, self.tag_set)
             for position, spans in zip(positions, decoded, strict=True):

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from biLM import BiLM
 from biLM.char_cnn import CharacterEncoder
 from biLM.options import CharCNNOptions
 from ner_elmo.config import NO_ELMO, TrainConfig
@@ -118,6 +119,10 @@ class TokenEmbedding(keras.layers.Layer):
         self.characters = CharacterEncoder(TOKEN_CHARACTERS, TOKEN_CHARACTER_DIM, name="characters")
         self.seed_generator = keras.random.SeedGenerator(0)
 
+    @property
+    def width(self) -> int:
+        return self.word_dim + TOKEN_CHARACTER_DIM
+
     def build(self, *args, **kwargs):
         self.words.build((None,))
         self.characters.build((None, None))
@@ -135,25 +140,26 @@ class Tagger(keras.Model):
     """Inputs of a batch -> emissions (B, T, K); the loss is the mean negative log-likelihood of a sentence, in nats.
 
     Arguments:
-        representation: what makes token vectors: `ScalarMix` of ready activations, `ElmoEmbedding` of token rows (when the
-            biLM is fine-tuned), or `TokenEmbedding`.
+        elmo: `ScalarMix` of ready activations, `ElmoEmbedding` of token rows when the biLM is fine-tuned, or None.
+        token_embedding: learned vectors beside ELMo, or None; their widths add up.
         network, head: `ResidualBiLSTM`; `CRF` or `SoftmaxHead`.
 
-    Call: a dictionary with `mask` (B, T) bool and the representation's inputs.
+    Call: a dictionary as `ner_elmo.batching.Features` gives it.
     """
 
-    def __init__(self, representation: Any, network: ResidualBiLSTM, head: Any, **kwargs):
+    def __init__(self, elmo: Any, token_embedding: TokenEmbedding | None, network: ResidualBiLSTM, head: Any, **kwargs):
         super().__init__(**kwargs)
-        self.representation, self.network, self.head = representation, network, head
+        self.elmo, self.token_embedding, self.network, self.head = elmo, token_embedding, network, head
         self.emitter = keras.layers.Dense(len(head.tag_set), name="emitter")
         self.dropout = keras.layers.SpatialDropout1D(network.rate)
 
-    def build_for(self, width: int, n_layers: int = 1) -> Tagger:
-        """Makes all weights; `width` is that of the token vectors."""
-        if isinstance(self.representation, ScalarMix):
-            self.representation.build((None, n_layers, None, width))
-        elif not self.representation.built:
-            self.representation.build()
+    def build_for(self, width: int, n_layers: int) -> Tagger:
+        """Makes all weights; `width` (D) and `n_layers` (L+1) are those of the biLM, 0 without one."""
+        if self.elmo is not None and not self.elmo.built:
+            self.elmo.build((None, n_layers, None, width))
+        if self.token_embedding is not None:
+            self.token_embedding.build()
+            width += self.token_embedding.width
         self.network.build((None, None, width))
         self.emitter.build((None, None, 2 * self.network.units))
         self.head.build()
@@ -161,13 +167,15 @@ class Tagger(keras.Model):
         return self
 
     def call(self, inputs, training=False):
-        mask = inputs["mask"]
-        if isinstance(self.representation, ScalarMix):
-            x = self.representation(inputs["activations"], mask)
-        elif isinstance(self.representation, ElmoEmbedding):
-            x = self.representation([inputs["characters"], inputs["token_index"]], training=training)
-        else:
-            x = self.representation(inputs["characters"], inputs["words"], inputs["token_index"], training=training)
+        mask, vectors = inputs["mask"], []
+        if "activations" in inputs:
+            vectors.append(self.elmo(inputs["activations"], mask))
+        if "rows" in inputs:
+            rows = inputs["rows"]
+            vectors.append(self.elmo([rows["characters"], rows["token_index"]], training=training))
+        if "tokens" in inputs:
+            vectors.append(self.token_embedding(**inputs["tokens"], training=training))
+        x = ops.concatenate(vectors, axis=-1) if len(vectors) > 1 else vectors[0]
         x = self.network(x, mask, training=training)
         return self.emitter(self.dropout(x, training=training))  # (B, T, K)
 
@@ -177,26 +185,21 @@ class Tagger(keras.Model):
 
 
 def build_tagger(
-    config: TrainConfig, types: list[str], width: int, n_layers: int = 1, bilm=None, n_words: int = 0
+    config: TrainConfig, types: list[str], width: int = 0, n_layers: int = 0, n_words: int = 0, bilm: BiLM | None = None
 ) -> Tagger:
     """The tagger that a configuration describes.
 
     Arguments:
-        types: entity types. width, n_layers: D and L + 1 of the biLM's activations.
-        bilm: given to fine-tune it; None when ready activations come in.
-        n_words: rows of the word table of a tagger without ELMo.
+        types: entity types. width, n_layers: D and L + 1 of the biLM, 0 without one.
+        n_words: rows of the word table. bilm: given to fine-tune it inside; None when ready activations come in.
     """
-    mix: dict[str, Any] = {"l2": config.l2, "layers": config.layers, "layer_norm": config.layer_norm}
-    representation: keras.layers.Layer
-    if config.elmo == NO_ELMO:
-        representation = TokenEmbedding(n_words, config.word_dim, name="representation")
-        width = config.word_dim + TOKEN_CHARACTER_DIM
-    elif bilm is not None:
-        representation = ElmoEmbedding(bilm, train_bilm=True, **mix, name="representation")
-    else:
-        representation = ScalarMix(**mix, name="representation")
+    mix: dict[str, Any] = {"l2": config.l2, "layers": config.layers, "layer_norm": config.layer_norm, "name": "elmo"}
+    elmo: keras.layers.Layer | None = None
+    if config.elmo != NO_ELMO:
+        elmo = ScalarMix(**mix) if bilm is None else ElmoEmbedding(bilm, train_bilm=True, **mix)
+    embedding = TokenEmbedding(n_words, config.word_dim, name="token_embedding") if config.token_vectors else None
     network = ResidualBiLSTM(config.hidden_size, config.n_blocks, config.dropout, name="network")
     head = CRF(types, name="head") if config.head == "crf" else SoftmaxHead(types, name="head")
-    tagger = Tagger(representation, network, head)
+    tagger = Tagger(elmo, embedding, network, head)
     tagger.jit_compile = keras.backend.backend() != "tensorflow"
     return tagger.build_for(width, n_layers)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import keras
 import numpy as np
 
 from biLM import BiLM, InputError
 from biLM.model import TOKENS_PER_SENTENCE, batches_by_length
-from ner_elmo.batching import ElmoSource, FineTunedSource, Inputs, Source, WordSource, shuffled_batches
+from ner_elmo.batching import Features, Inputs, Words, shuffled_batches
 from ner_elmo.cache import Activations
 from ner_elmo.config import TrainConfig
 from ner_elmo.decoding import Scores, viterbi
@@ -36,10 +36,10 @@ class Epoch:
 
 @dataclass
 class Trained:
-    """The tagger with the weights of its best epoch, what makes its inputs, and how it went."""
+    """The tagger with the weights of its best epoch, what it reads, and how it went."""
 
     tagger: Tagger
-    source: Source
+    features: Features
     epochs: list[Epoch] = field(default_factory=list)
     interrupted: bool = False
 
@@ -68,23 +68,14 @@ def train_tagger(
     Ctrl-C ends the training and keeps the best epoch so far; before the first epoch's end it is passed on.
     """
     keras.utils.set_random_seed(config.seed)
-    source: Source
-    if bilm is None:
-        source = WordSource.of([sentence.tokens for sentence in train])
-        tagger = build_tagger(config, types, 0, n_words=source.n_words)
-    elif config.train_bilm:
-        source = FineTunedSource(bilm)
-        tagger = build_tagger(config, types, bilm.width, bilm.n_layers, bilm)
-    else:
-        source = ElmoSource(bilm)
-        tagger = build_tagger(config, types, bilm.width, bilm.n_layers)
-    batches = [_batcher(source, side) for side in (train, dev)]
-    if activations:
-        batches = [side.batch for side in activations]
+    words = Words.of([sentence.tokens for sentence in train]) if config.token_vectors else None
+    features = Features(bilm, words, config.train_bilm)
+    tagger = build_tagger(config, types, **features.sizes, bilm=bilm if config.train_bilm else None)
+    batches = [_batcher(features, *side) for side in zip((train, dev), activations or (None, None), strict=True)]
     n_steps = config.epochs * -(-len(train) // config.batch_size)
     schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, n_steps)
     tagger.compile(keras.optimizers.Adam(schedule, global_clipnorm=config.clip_norm), jit_compile=tagger.jit_compile)
-    trained = Trained(tagger, source)
+    trained = Trained(tagger, features)
     best_weights: list[np.ndarray] | None = None
     try:
         for epoch in _epochs(config, tagger, train, dev, batches, step):
@@ -97,13 +88,17 @@ def train_tagger(
             raise
         trained.interrupted = True
     tagger.set_weights(best_weights)
-    if isinstance(source, FineTunedSource):
-        trained.tagger, trained.source = _frozen(tagger, config, types, source.bilm), ElmoSource(source.bilm)
+    if config.train_bilm:
+        trained.tagger, trained.features = _frozen(tagger, config, types, features), replace(features, fine_tuned=False)
     return trained
 
 
-def _batcher(source: Source, sentences: Sequence[Sentence]) -> Batch:
-    return lambda positions: source.batch([sentences[position].tokens for position in positions])
+def _batcher(features: Features, sentences: Sequence[Sentence], activations: Activations | None) -> Batch:
+    def batch(positions: Sequence[int]) -> Inputs:
+        ready = activations.batch(positions) if activations else None
+        return features.batch([sentences[position].tokens for position in positions], ready)
+
+    return batch
 
 
 def _epochs(config, tagger, train, dev, batches, step):
@@ -147,10 +142,11 @@ def dev_score(tagger: Tagger, sentences: Sequence[Sentence], batch: Batch, batch
     return strict_score([sentence.spans for sentence in sentences], predicted, lengths)
 
 
-def _frozen(tuned: Tagger, config: TrainConfig, types: list[str], bilm: BiLM) -> Tagger:
+def _frozen(tuned: Tagger, config: TrainConfig, types: list[str], features: Features) -> Tagger:
     """The same tagger over ready activations: what a fine-tuned one becomes once its biLM no longer changes."""
-    tagger = build_tagger(config, types, bilm.width, bilm.n_layers)
-    tagger.representation.set_weights(tuned.representation.mixes[0].get_weights())
-    for part in ("network", "emitter", "head"):
-        getattr(tagger, part).set_weights(getattr(tuned, part).get_weights())
+    tagger = build_tagger(config, types, **features.sizes)
+    tagger.elmo.set_weights(tuned.elmo.mixes[0].get_weights())
+    for part in ("token_embedding", "network", "emitter", "head"):
+        if getattr(tagger, part) is not None:
+            getattr(tagger, part).set_weights(getattr(tuned, part).get_weights())
     return tagger

@@ -61,7 +61,9 @@ def test_training_reports_and_saves(workplace):
     config = json.loads((workplace / "model" / "model.json").read_text())["config"]
     assert (config["epochs"], config["hidden_size"]) == (25, 16)  # flag over file over default
     names = {path.relative_to(workplace / "model").as_posix() for path in (workplace / "model").rglob("*")}
-    assert names == {"model.json", "scores.json", "tagger.weights.h5", "bilm", "bilm/options.json", "bilm/weights.hdf5"}
+    assert names == {
+        "model.json", "scores.json", "tagger.weights.h5", "words.txt", "bilm", "bilm/options.json", "bilm/weights.hdf5",
+    }  # fmt: skip
     assert not [p for p in workplace.iterdir() if p.name.startswith(".")]
 
 
@@ -159,6 +161,7 @@ MISTAKES = {
     "a wrong type": (["--config", "type.json"], "type.json: 'epochs' must be a whole number. Received: 'many'"),
     "no JSON": (["--config", "train.conll"], "train.conll: not a JSON file"),
     "an impossible value": (["--dropout", "1.5"], "dropout must be at least 0 and below 1. Received: 1.5"),
+    "reading nothing": (["--elmo", "none", "--no-token-vectors"], "without token_vectors there must be a biLM"),
     "fine-tuning nothing": (["--elmo", "none", "--train-bilm"], "train_bilm needs a biLM"),
 }
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from biLM import InputError, load_bilm
-from ner_elmo.batching import WordSource, shuffled_batches
+from ner_elmo.batching import Features, Words, shuffled_batches
 from ner_elmo.cache import compute_activations, fingerprint
 from ner_elmo.config import TrainConfig
 from ner_elmo.entities import Span
@@ -58,16 +58,19 @@ def test_backward_reads_from_the_end():
     assert np.abs(one[0, 0, 3:] - two[0, 0, 3:]).max() > 1e-4
 
 
-@pytest.mark.parametrize("changes", [{}, {"head": "softmax"}, {"n_blocks": 2}, {"layers": (0, 1)}, {"elmo": "none"}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"head": "softmax"}, {"n_blocks": 2}, {"layers": (0, 1)}, {"elmo": "none"}, {"token_vectors": False}]
+)
 def test_a_step_moves_every_trainable_weight(changes):
     config = small(**changes)
-    source = WordSource.of([s.tokens for s in SENTENCES])
-    tagger = build_tagger(config, TYPES, 10, 3, n_words=source.n_words)
+    elmo = config.elmo != "none"
     tokens = [s.tokens for s in SENTENCES[:4]]
-    inputs = source.batch(tokens)
-    if config.elmo != "none":
-        inputs = {"activations": activations_for(4, 10), "mask": inputs["mask"]}
-    targets = np.zeros((4, 10), np.int32)
+    words = Words.of(tokens) if config.token_vectors else None
+    tagger = build_tagger(config, TYPES, 10 if elmo else 0, 3, n_words=len(words or ()))
+    inputs = Features(None, words).batch(tokens)
+    if elmo:
+        inputs["activations"] = activations_for(4, inputs["mask"].shape[1])
+    targets = np.zeros(inputs["mask"].shape, np.int32)
     for row, sentence in enumerate(SENTENCES[:4]):
         targets[row, : len(sentence.tokens)] = tagger.head.tag_set.encode(sentence.spans, len(sentence.tokens))
     tagger.compile(keras.optimizers.SGD(0.1), jit_compile=tagger.jit_compile)
@@ -77,7 +80,9 @@ def test_a_step_moves_every_trainable_weight(changes):
         assert not np.array_equal(old, np.asarray(variable)), variable.path
 
 
-@pytest.mark.parametrize("changes", [{}, {"head": "softmax"}, {"elmo": "none"}, {"train_bilm": True}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"head": "softmax", "token_vectors": False}, {"elmo": "none"}, {"train_bilm": True}]
+)
 def test_twenty_sentences_are_learned_by_heart_and_predicted_alike_everywhere(bilm, small_weights, changes):
     config = small(epochs=40, patience=40, dropout=0.0, **changes)
     if config.train_bilm:
@@ -90,7 +95,7 @@ def test_twenty_sentences_are_learned_by_heart_and_predicted_alike_everywhere(bi
         activations = (compute_activations(bilm, tokens),) * 2
     trained = train_tagger(config, TYPES, SENTENCES, SENTENCES, bilm, activations)
     assert trained.epochs[-1].dev.f1 == 1.0 or max(e.dev.f1 for e in trained.epochs) == 1.0
-    tagger = NerTagger(trained.tagger, trained.source)
+    tagger = NerTagger(trained.tagger, trained.features)
     together = tagger.tag_sentences(tokens)
     assert [[span for span, _ in spans] for spans in together] == [list(s.spans) for s in SENTENCES]
     for sentence, expected in zip(tokens[:4], together, strict=False):
@@ -138,10 +143,10 @@ def test_cache_gives_what_the_bilm_gives_and_is_found_again(bilm, tmp_path):
     expected = bilm.embed(tokens)
     for cache in (in_memory, on_disk, again):
         batch = cache.batch([3, 1])
-        assert batch["mask"].sum(axis=1).tolist() == [10, 3]
-        np.testing.assert_allclose(batch["activations"][0], expected[3], rtol=1e-3, atol=1e-3)  # float16
-        np.testing.assert_allclose(batch["activations"][1][:, :3], expected[1], rtol=1e-3, atol=1e-3)
-        assert not batch["activations"][1][:, 3:].any()
+        assert batch.dtype == np.float16
+        np.testing.assert_allclose(batch[0][:, :10], expected[3], rtol=1e-3, atol=1e-3)  # float16
+        np.testing.assert_allclose(batch[1][:, :3], expected[1], rtol=1e-3, atol=1e-3)
+        assert not batch[1][:, 3:].any()
     compute_activations(bilm, tokens[::-1], tmp_path)
     assert len(list(tmp_path.iterdir())) == 2  # other text, another file; nothing half-written is left
 
