@@ -40,7 +40,9 @@ def workplace(tmp_path_factory):
     ] * 5  # fmt: skip
     (folder / "train.conll").write_text("\n".join(sentences))
     (folder / "dev.conll").write_text("\n".join(sentences[:4]))
-    (folder / "config.json").write_text(json.dumps({"hidden_size": 16, "learning_rate": 0.02, "epochs": 50}))
+    (folder / "config.json").write_text(
+        json.dumps({"hidden_size": 16, "learning_rate": 0.02, "epochs": 50, "dropout": 0.0, "patience": 25})
+    )
     found = command(
         "train_ner.py", "--train", "train.conll", "--dev", "dev.conll", "--test", "dev.conll", "--elmo", "bilm/weights.hdf5",
         "--config", "config.json", "--epochs", "25", "--batch-size", "4", "--output", "model", cwd=folder,
