@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from biLM.errors import InputError
+from biLM.json_files import read_object
 
 N_CHARACTERS = 261  # raw ids 0..260; published files say 262, counting the padding id that model input adds
 
@@ -116,12 +117,7 @@ class BiLMOptions:
     @classmethod
     def read(cls, path: str | Path) -> BiLMOptions:
         """Reads an options.json; every complaint names the file."""
-        try:
-            raw = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: not a JSON file: {error}.") from error
-        if not isinstance(raw, dict):
-            raise InputError(f"{path}: must hold a JSON object with the key 'lstm'. Received: {type(raw).__name__}.")
+        raw = read_object(path)
         try:
             return cls.from_dict(raw)
         except InputError as error:

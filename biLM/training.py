@@ -80,8 +80,10 @@ def train(
     vocabulary.write(out / "vocab.txt")
     try:
         _fit(model, training, vocabulary, paths, n_steps, out, report, report_seconds, save_seconds)
-    finally:
+    except KeyboardInterrupt:
         save(model, out, training.weights_dtype)
+        raise
+    save(model, out, training.weights_dtype)
     return model
 
 

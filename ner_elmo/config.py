@@ -6,13 +6,13 @@ default < `--config FILE` < flag. An unknown key of the file is an error that na
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from biLM.errors import InputError
 from biLM.flags import from_mapping, option
+from biLM.json_files import read_object
 
 PROJECT = Path(__file__).resolve().parent.parent
 BUNDLED_BILM = PROJECT / "data" / "bilm"
@@ -88,12 +88,7 @@ class TrainConfig:
     @classmethod
     def read(cls, path: str | Path) -> dict[str, Any]:
         """The keys of a JSON file, checked."""
-        try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: not a JSON file: {error}.") from error
-        if not isinstance(values, dict):
-            raise InputError(f"{path}: must hold a JSON object. Received: {type(values).__name__}.")
+        values = read_object(path)
         cls.from_dict(values, str(path))
         return values
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from biLM.errors import InputError
+from biLM.json_files import read_object
 from ner_elmo.metrics import Evaluation
 
 FORMAT = 1
@@ -38,10 +39,7 @@ def describe(directory: Path) -> dict[str, Any]:
     path = directory / DESCRIPTION
     if not path.is_file():
         raise InputError(f"{directory}: is no model directory, {DESCRIPTION} is missing. Train one: python train_ner.py.")
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a JSON file: {error}.") from error
+    description = read_object(path)
     if description.get("format") != FORMAT:
         raise InputError(f"{path}: format must be {FORMAT}. Received: {description.get('format')!r}. Update ner-elmo.")
     return description
