@@ -13,6 +13,7 @@ LEVELS = {
         [
             "errors",
             "flags",
+            "json_files",
             "progress",
             "startup",
             "options",
