@@ -127,7 +127,7 @@ def random_weights(options: dict, seed: int = 0, n_words: int = 0, directions=(0
     rng = np.random.default_rng(seed)
 
     def normal(*shape):
-        return rng.normal(0, 0.7, shape).astype(np.float32)
+        return rng.normal(0, 0.4, shape).astype(np.float32)
 
     lstm, cnn = options["lstm"], options.get("char_cnn")
     dim, projection = lstm["dim"], lstm["projection_dim"]
