@@ -41,11 +41,11 @@ def workplace(tmp_path_factory):
     (folder / "train.conll").write_text("\n".join(sentences))
     (folder / "dev.conll").write_text("\n".join(sentences[:4]))
     (folder / "config.json").write_text(
-        json.dumps({"hidden_size": 16, "learning_rate": 0.02, "epochs": 50, "dropout": 0.0, "patience": 25})
+        json.dumps({"hidden_size": 32, "learning_rate": 0.01, "epochs": 50, "dropout": 0.0, "patience": 60})
     )
     found = command(
         "train_ner.py", "--train", "train.conll", "--dev", "dev.conll", "--test", "dev.conll", "--elmo", "bilm/weights.hdf5",
-        "--config", "config.json", "--epochs", "25", "--batch-size", "4", "--output", "model", cwd=folder,
+        "--config", "config.json", "--epochs", "60", "--batch-size", "4", "--output", "model", cwd=folder,
     )  # fmt: skip
     (folder / "stdout.txt").write_bytes(found.stdout)
     (folder / "stderr.txt").write_bytes(found.stderr)
@@ -61,7 +61,7 @@ def test_training_reports_and_saves(workplace):
     rows = [line for line in err.splitlines() if line.strip()[:1].isdigit() and "<0:" in line]
     assert len(rows) >= 6  # a row an epoch
     config = json.loads((workplace / "model" / "model.json").read_text())["config"]
-    assert (config["epochs"], config["hidden_size"]) == (25, 16)  # flag over file over default
+    assert (config["epochs"], config["hidden_size"]) == (60, 32)  # flag over file over default
     names = {path.relative_to(workplace / "model").as_posix() for path in (workplace / "model").rglob("*")}
     assert names == {
         "model.json", "scores.json", "tagger.weights.h5", "words.txt", "bilm", "bilm/options.json", "bilm/weights.hdf5",

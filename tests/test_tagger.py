@@ -33,7 +33,7 @@ def activations_for(rows: int, steps: int, seed: int = 0) -> np.ndarray:
 
 
 def small(**changes) -> TrainConfig:
-    return TrainConfig(**{"hidden_size": 16, "dropout": 0.2, "batch_size": 4, "learning_rate": 0.02} | changes)
+    return TrainConfig(**{"hidden_size": 32, "dropout": 0.2, "batch_size": 4, "learning_rate": 0.01} | changes)
 
 
 @pytest.mark.parametrize("layer", [BiLSTM(3), ResidualBiLSTM(3, n_blocks=2)])
@@ -84,7 +84,7 @@ def test_a_step_moves_every_trainable_weight(changes):
     "changes", [{}, {"head": "softmax", "token_vectors": False}, {"elmo": "none"}, {"train_bilm": True}]
 )
 def test_twenty_sentences_are_learned_by_heart_and_predicted_alike_everywhere(bilm, small_weights, changes):
-    config = small(epochs=40, patience=40, dropout=0.0, **changes)
+    config = small(epochs=60, patience=60, dropout=0.0, **changes)
     if config.train_bilm:
         bilm = load_bilm(small_weights)  # it will change
     tokens = [s.tokens for s in SENTENCES]
@@ -94,7 +94,7 @@ def test_twenty_sentences_are_learned_by_heart_and_predicted_alike_everywhere(bi
     if bilm and not config.train_bilm:
         activations = (compute_activations(bilm, tokens),) * 2
     trained = train_tagger(config, TYPES, SENTENCES, SENTENCES, bilm, activations)
-    assert trained.epochs[-1].dev.f1 == 1.0 or max(e.dev.f1 for e in trained.epochs) == 1.0
+    assert trained.best.dev.f1 == 1.0
     tagger = NerTagger(trained.tagger, trained.features)
     together = tagger.tag_sentences(tokens)
     assert [[span for span, _ in spans] for spans in together] == [list(s.spans) for s in SENTENCES]
