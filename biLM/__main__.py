@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import signal
 import sys
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from biLM.errors import InputError, run_command
 from biLM.flags import add_flags, from_mapping, given, option
 from biLM.options import BiLMOptions, CharCNNOptions, LSTMOptions
 from biLM.presets import PRESETS
-from biLM.progress import progress
+from biLM.progress import progress, show_training
 from biLM.startup import start_keras
 from biLM.training_options import TrainingOptions
 
@@ -64,22 +66,15 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument(
-        "--train",
-        nargs="+",
-        required=True,
-        metavar="GLOB",
-        help="training shards: tokenised text, a sentence a line, plain, .gz or .xz",
+        "--train", nargs="+", metavar="GLOB", help="training shards: tokenised text, a sentence a line, plain, .gz or .xz"
     )
-    train.add_argument("--heldout", nargs="+", metavar="GLOB", help="text whose perplexity is measured at the end")
-    train.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory to write")
+    train.add_argument("--heldout", nargs="+", metavar="GLOB", help="text whose perplexity is measured during and after")
+    train.add_argument("--out", type=Path, metavar="DIR", help="directory of the new run")
+    train.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in DIR; takes no other option")
     train.add_argument("--vocab", type=Path, metavar="FILE", help="vocabulary; counted from the shards when not given")
     train.add_argument("--vocab-size", type=int, metavar="N", help="most words of a counted vocabulary; all when not given")
-    train.add_argument(
-        "--preset",
-        choices=list(PRESETS),
-        default="small",
-        help="shape that the flags below start from. Default: small.",
-    )
+    train.add_argument("--preset", choices=list(PRESETS), help="shape that the flags below start from. Default: small.")
+    train.add_argument("--no-char-cnn", action="store_true", help="word-id input: only words of the vocabulary are known")
     add_flags(train.add_argument_group("training"), TrainingOptions)
     shape = train.add_argument_group("shape, as in options.json")
     add_flags(shape, _TopLevel)
@@ -88,25 +83,67 @@ def _add_train(train: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace) -> None:
-    from biLM.corpus import find_files
-
-    options = BiLMOptions.from_dict(_overlay(PRESETS[args.preset], args))
-    training = from_mapping(TrainingOptions, given(args, TrainingOptions), "train")
-    paths = find_files(args.train)
-    heldout = find_files(args.heldout) if args.heldout else []
-
+    if args.resume:
+        others = [name for name, value in vars(args).items() if value and name not in ("resume", "command")]
+        if others:
+            raise InputError(f"--resume takes every option from the run. Received also: --{others[0].replace('_', '-')}.")
+    else:
+        for name in ("train", "out"):
+            if not getattr(args, name):
+                raise InputError(f"train: --{name} is needed for a new run, or --resume DIR to go on with one.")
+        _start_run(args)
+    directory = args.resume or args.out
     start_keras()
 
-    from biLM.training import heldout_perplexity, train
+    from biLM.training import Training, heldout_perplexity
+
+    training = Training(directory)
+    for notice in training.notices:
+        print(notice, file=sys.stderr)
+    if training.n_candidates < training.training.n_negative_samples_batch:
+        print(f"the softmax is full: the vocabulary holds {training.n_candidates:,} words", file=sys.stderr)
+    with show_training() as report, _stop_on_signals() as stop:
+        training.run(report, stop)
+    print(f"{directory}/weights.hdf5")
+    if training.run_.heldout:
+        with progress("perplexity"):
+            result = heldout_perplexity(directory, [Path(path) for path in training.run_.heldout])
+        _print_perplexity(result, as_json=False)
+
+
+def _start_run(args: argparse.Namespace) -> None:
+    options = _overlay(PRESETS[args.preset or "small"], args)
+    if args.no_char_cnn:
+        del options["char_cnn"]
+        options["n_tokens_vocab"] = 1  # until the vocabulary is known
+    training = from_mapping(TrainingOptions, given(args, TrainingOptions), "train")
+
+    from biLM.corpus import find_files
+    from biLM.run import start_run
     from biLM.vocabulary import Vocabulary
 
+    paths = find_files(args.train)
+    heldout = find_files(args.heldout or [])
     vocabulary = Vocabulary.read(args.vocab) if args.vocab else None
-    train(options, training, paths, args.out, vocabulary, args.vocab_size, report=_print_progress)
-    print(f"{args.out}/weights.hdf5")
-    if heldout:
-        with progress("perplexity") as report:
-            result = heldout_perplexity(args.out, heldout, report=report)
-        _print_perplexity(result, as_json=False)
+    with progress("counting words") as report:
+        start_run(BiLMOptions.from_dict(options), training, paths, heldout, args.out, vocabulary, args.vocab_size, report)
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[Callable[[], str | None]]:
+    """Gives a function that says whether SIGTERM or Ctrl-C came; a second Ctrl-C interrupts at once."""
+    received: list[str] = []
+
+    def remember(number: int, frame: object) -> None:
+        received.append(signal.Signals(number).name)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, remember) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: f"{received[0]}: stopped" if received else None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _overlay(preset: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
@@ -121,15 +158,6 @@ def _overlay(preset: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]
     }
 
 
-def _print_progress(progress) -> None:
-    left = (progress.n_steps - progress.step) * progress.tokens / progress.step / max(1.0, progress.tokens_per_second)
-    print(
-        f"step {progress.step:,}/{progress.n_steps:,}  {progress.tokens:,} tokens  sampled loss {progress.loss:.3f}  "
-        f"{progress.tokens_per_second:,.0f} tokens/s  {timedelta(seconds=round(left))} left",
-        file=sys.stderr, flush=True,
-    )  # fmt: skip
-
-
 def _perplexity(args: argparse.Namespace) -> None:
     from biLM.corpus import find_files
 
@@ -138,8 +166,8 @@ def _perplexity(args: argparse.Namespace) -> None:
 
     from biLM.training import heldout_perplexity
 
-    with progress("perplexity") as report:
-        result = heldout_perplexity(args.directory, paths, args.batch_size, report)
+    with progress("perplexity"):
+        result = heldout_perplexity(args.directory, paths, args.batch_size)
     _print_perplexity(result, args.json)
 
 

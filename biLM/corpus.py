@@ -1,8 +1,9 @@
-"""Text shards -> sentences -> packed training batches.
+"""Text shards -> sentences -> packed training batches, in constant memory and from any position.
 
-A shard is a text file, plain or .gz or .xz, one tokenised sentence a line. Sentences are packed one after another into B
-rows; a batch is the next `unroll_steps` positions of every row, so that the LSTM state can be carried from batch to
-batch. Both directions read the same sentences: the backward one reads each from its end, in the same positions.
+A shard is a text file, plain or .gz or .xz, one tokenised sentence a line. An epoch reads the shards in random order, a
+block of lines at a time, each block shuffled. Sentences are packed one after another into B rows; a batch is the next
+`unroll_steps` positions of every row, so that the LSTM state can be carried from batch to batch. Both directions read
+the same sentences: the backward one reads each from its end, in the same positions.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import itertools
 import lzma
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -23,7 +24,9 @@ from biLM.characters import BEGIN_ROW, BEGIN_TOKEN, END_ROW, END_TOKEN, N_FIXED_
 from biLM.errors import InputError
 from biLM.vocabulary import Vocabulary
 
-_OPENERS: dict[str, Callable[..., IO[str]]] = {".gz": gzip.open, ".xz": lzma.open}  # type: ignore[dict-item]
+_OPENERS: dict[str, Callable[..., IO[Any]]] = {".gz": gzip.open, ".xz": lzma.open}  # type: ignore[dict-item]
+BLOCK_BYTES = 2**22  # shuffled among themselves: some 30,000 sentences
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def find_files(patterns: Iterable[str]) -> list[Path]:
@@ -35,6 +38,16 @@ def find_files(patterns: Iterable[str]) -> list[Path]:
             raise InputError(f"{pattern}: no such file.")
         found += [Path(match) for match in matches if Path(match).is_file()]
     return found
+
+
+@contextmanager
+def open_bytes(path: str | Path) -> Iterator[IO[bytes]]:
+    """A file, plain or compressed, for reading bytes."""
+    try:
+        with _OPENERS.get(Path(path).suffix, open)(path, "rb") as lines:
+            yield lines
+    except (EOFError, gzip.BadGzipFile, lzma.LZMAError) as error:
+        raise InputError(f"{path}: a damaged archive: {error}.") from error
 
 
 @contextmanager
@@ -58,20 +71,78 @@ def read_sentences(paths: Iterable[str | Path]) -> Iterator[list[str]]:
                     yield tokens
 
 
-def shuffled_sentences(paths: Sequence[Path], seed: int, n_epochs: int | None = None) -> Iterator[list[str]]:
-    """Sentences of `n_epochs` passes (None: without end): shards in random order, shuffled within each shard."""
-    epoch = 0
-    while n_epochs is None or epoch < n_epochs:
-        rng = np.random.default_rng([seed, epoch])
-        found = False
-        for number in rng.permutation(len(paths)):
-            sentences = list(read_sentences([paths[number]]))
-            for position in rng.permutation(len(sentences)):
-                found = True
-                yield sentences[position]
-        if not found:
-            raise InputError(f"{paths[0] if paths else 'no file'}: no sentence in the training text.")
-        epoch += 1
+@dataclass(frozen=True)
+class Position:
+    """Where a stream of sentences stands: the shard of the epoch's order, the byte (unpacked) at which its block begins,
+    and how many sentences of the block, in its shuffled order, have been given."""
+
+    epoch: int = 0
+    shard: int = 0
+    block: int = 0
+    sentence: int = 0
+
+
+class SentenceStream:
+    """Sentences of shards without end, shuffled by `seed`; `position` says at any time where to go on.
+
+    The order depends on the shards' contents and order, the seed and the position alone. Holds one block in memory.
+    """
+
+    def __init__(self, paths: Sequence[Path], seed: int, position: Position = Position()):
+        if not paths:
+            raise InputError("a stream of sentences needs at least one file. Received: none.")
+        self.paths, self.seed, self.position = paths, seed, position
+        self._sentences = self._read()
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return self
+
+    def __next__(self) -> list[str]:
+        return next(self._sentences)
+
+    def _read(self) -> Iterator[list[str]]:
+        start = self.position
+        for epoch in itertools.count(start.epoch):
+            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.paths))
+            found = start.epoch == epoch and start != Position(epoch)
+            for shard in range(start.shard, len(order)):
+                rng_key = [self.seed, epoch, int(order[shard])]
+                for block, lines in _blocks(self.paths[order[shard]], start.block):
+                    shuffled = np.random.default_rng([*rng_key, block]).permutation(len(lines))
+                    for number in range(start.sentence, len(lines)):
+                        self.position = Position(epoch, shard, block, number + 1)
+                        if tokens := lines[shuffled[number]].split():
+                            found = True
+                            yield tokens
+                    start = Position(epoch, shard)
+                start = Position(epoch, shard + 1)
+            start = Position(epoch + 1)
+            if not found:
+                raise InputError(f"{self.paths[0]}: no sentence in the training text.")
+
+
+def _blocks(path: Path, start: int) -> Iterator[tuple[int, list[str]]]:
+    """Blocks of lines, each with the byte at which it begins."""
+    with open_bytes(path) as file:
+        file.seek(start)
+        while raw := file.readlines(BLOCK_BYTES):
+            try:
+                lines = b"".join(raw).decode("utf-8-sig" if start == 0 else "utf-8").split("\n")
+            except UnicodeDecodeError:
+                raise InputError(_not_utf8(path)) from None
+            yield start, lines
+            start += sum(map(len, raw))
+
+
+def _not_utf8(path: Path) -> str:
+    """The message about the first line of a file that is no UTF-8."""
+    with open_bytes(path) as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                return f"{path}:{number}: must be UTF-8 text: {error}. Convert the file: `iconv -f latin1 -t utf8`."
+    return f"{path}: must be UTF-8 text."
 
 
 @dataclass(frozen=True)
@@ -79,8 +150,8 @@ class Batch:
     """The next `unroll_steps` (S) positions of every row.
 
     tokens: distinct input tokens; token k is row k + 3 of the encoded batch, after the fixed rows.
-    token_index: (2, B, S) int32, the input of the forward and of the backward direction.
-    targets: (2, B, S) int32, the vocabulary ids that they predict.
+    token_index: (B, 2, S) int32, the input of the forward and of the backward direction.
+    targets: (B, 2, S) int32, the vocabulary ids that they predict.
     """
 
     tokens: list[str]
@@ -88,38 +159,52 @@ class Batch:
     targets: np.ndarray
 
 
-def packed_batches(
-    sentences: Iterator[list[str]], vocabulary: Vocabulary, batch_size: int, unroll_steps: int
-) -> Iterator[Batch]:
+class PackedBatches:
     """Batches without end, or until the sentences run out (what is left then in the rows is fewer than one batch).
 
-    `</S>` is never an input of the forward direction and `<S>` never one of the backward direction.
+    `</S>` is never an input of the forward direction and `<S>` never one of the backward direction. `state()` is plain
+    data from which `PackedBatches.at` goes on with the same batches.
     """
-    # of each row: inputs and targets of the forward direction, inputs and targets of the backward direction
-    rows: list[tuple[list[str], list[str], list[str], list[str]]] = [([], [], [], []) for _ in range(batch_size)]
-    while True:
-        for row in rows:
-            while len(row[0]) < unroll_steps:
-                sentence = next(sentences, None)
-                if sentence is None:
-                    return
-                marked = [BEGIN_TOKEN, *sentence, END_TOKEN]
+
+    def __init__(self, sentences: Iterator[list[str]], vocabulary: Vocabulary, batch_size: int, unroll_steps: int):
+        self.sentences, self.vocabulary, self.unroll_steps = sentences, vocabulary, unroll_steps
+        # of each row: inputs and targets of the forward direction, inputs and targets of the backward direction
+        self.rows: list[list[list[str]]] = [[[], [], [], []] for _ in range(batch_size)]
+
+    @classmethod
+    def at(cls, state: dict[str, Any], paths: Sequence[Path], seed: int, vocabulary: Vocabulary, unroll_steps: int):
+        """The batches that come after `state()`."""
+        stream = SentenceStream(paths, seed, Position(**state["position"]))
+        batches = cls(stream, vocabulary, len(state["rows"]), unroll_steps)
+        batches.rows = [[list(tokens) for tokens in row] for row in state["rows"]]
+        return batches
+
+    def state(self) -> dict[str, Any]:
+        assert isinstance(self.sentences, SentenceStream)
+        return {"position": asdict(self.sentences.position), "rows": self.rows}
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        for row in self.rows:
+            while len(row[0]) < self.unroll_steps:
+                marked = [BEGIN_TOKEN, *next(self.sentences), END_TOKEN]
                 for tokens, new in zip(row, (marked[:-1], marked[1:], marked[:0:-1], marked[-2::-1]), strict=True):
                     tokens += new
-        yield _cut(rows, vocabulary, unroll_steps)
-        for tokens in itertools.chain.from_iterable(rows):
-            del tokens[:unroll_steps]
+        batch = self._cut()
+        for tokens in itertools.chain.from_iterable(self.rows):
+            del tokens[: self.unroll_steps]
+        return batch
 
-
-def _cut(rows, vocabulary: Vocabulary, unroll_steps: int) -> Batch:
-    row_of = {BEGIN_TOKEN: BEGIN_ROW, END_TOKEN: END_ROW}
-    n_rows = len(rows)
-    inputs = [token for direction in (0, 2) for row in rows for token in row[direction][:unroll_steps]]
-    targets = [token for direction in (1, 3) for row in rows for token in row[direction][:unroll_steps]]
-    index = [row_of.setdefault(token, len(row_of) + N_FIXED_ROWS - 2) for token in inputs]
-    shape = (2, n_rows, unroll_steps)
-    return Batch(
-        tokens=list(row_of)[2:],
-        token_index=np.array(index, dtype=np.int32).reshape(shape),
-        targets=vocabulary.encode(targets).reshape(shape),
-    )
+    def _cut(self) -> Batch:
+        row_of = {BEGIN_TOKEN: BEGIN_ROW, END_TOKEN: END_ROW}
+        inputs = [token for row in self.rows for kind in (0, 2) for token in row[kind][: self.unroll_steps]]
+        targets = [token for row in self.rows for kind in (1, 3) for token in row[kind][: self.unroll_steps]]
+        index = [row_of.setdefault(token, len(row_of) + N_FIXED_ROWS - 2) for token in inputs]
+        shape = (len(self.rows), 2, self.unroll_steps)
+        return Batch(
+            tokens=list(row_of)[2:],
+            token_index=np.array(index, dtype=np.int32).reshape(shape),
+            targets=self.vocabulary.encode(targets).reshape(shape),
+        )

@@ -17,6 +17,10 @@ class InputError(ValueError):
     """
 
 
+class Stopped(RuntimeError):
+    """A run that was asked to stop and has saved where it stands."""
+
+
 def nearest(name: str, known: list[str]) -> str:
     """A hint like ``" Did you mean 'dropout'?"``, empty when nothing is near."""
     matches = get_close_matches(name, known, n=1)
@@ -26,7 +30,8 @@ def nearest(name: str, known: list[str]) -> str:
 def run_command(name: str, main: Callable[[], int | None]) -> int:
     """Runs a command's ``main`` and turns its outcome into an exit status.
 
-    0 done, 2 the user's mistake (`InputError`, or a file that cannot be opened: one line on stderr), 130 interrupted.
+    0 done, 1 stopped on request, 2 the user's mistake (`InputError`, or a file that cannot be opened or written: one line
+    on stderr), 130 interrupted.
     Everything else is a fault of ours and keeps its traceback (exit status 1).
     """
     try:
@@ -34,6 +39,9 @@ def run_command(name: str, main: Callable[[], int | None]) -> int:
     except InputError as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
+    except Stopped as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return EXIT_FAILED
     except BrokenPipeError:  # the reader went away (`| head`): nothing is wrong, but flushing at exit would fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED

@@ -1,4 +1,4 @@
-"""`LanguageModel`: a `BiLM` and its `Softmax`, the thing that is trained and whose perplexity is measured."""
+"""`LanguageModel`: a `BiLM` and the rows of the softmax that a step touches; the thing that is trained."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import keras
 from keras import ops
 
 from biLM.model import BiLM
-from biLM.softmax import Softmax
-
-NO_TARGET = -1
+from biLM.softmax import SampledSoftmax
 
 
 @keras.saving.register_keras_serializable("biLM")
@@ -16,28 +14,40 @@ class LanguageModel(keras.Model):
     """Predicts the next token in each direction.
 
     Arguments:
-        bilm, softmax: the parts; both directions share the softmax.
+        bilm: the network below the softmax.
+        n_rows: R, the rows of the softmax that one training step may touch; None for a model that is only evaluated.
+        n_word_rows: with word-id input, the rows of the embedding that one step may touch; 0 where the softmax's own
+            rows are the embedding (`share_embedding_softmax`).
         batch_size: B, the rows whose state is carried from one training batch to the next.
         unroll_steps: the gradient is that of loss * unroll_steps, as in the reference.
 
-    Call: `characters` (U, C), `token_index` (2, B, S) (forward, backward, each in reading order), `targets` (2, B, S)
-        with -1 where there is nothing to predict, and for the sampled softmax `candidates` and `n_tries` ->
-        the mean cross-entropy in nats of each direction (2,) and the number of predictions of one direction ().
-        In training rows start from the carried state times `keep` (B,), 0 where a row starts anew from zeros; otherwise
-        from the biLM's initial state.
+    Call in training: `characters` (U, C), `token_index` and `targets` (B, D, S) with D directions, each in reading order,
+        `target_correction` (B, D, S), `candidates` and `candidate_correction` (S',) (see `SampledSoftmax`), `keep` (B,) ->
+        the mean cross-entropy in nats of each direction, (D,). Rows start from the carried state times `keep`: 0 where a
+        row starts anew from zeros. Targets and candidates are numbers of rows of the softmax; with word-id input
+        `token_index` holds numbers of rows of the embedding, and there are no `characters`.
+    Call otherwise: `characters`, `token_index` -> the top layer's outputs (B, D, S, P), each row from the biLM's initial
+        state.
     """
 
-    def __init__(self, bilm: BiLM, softmax: Softmax, batch_size: int = 1, unroll_steps: int = 20, **kwargs):
+    def __init__(
+        self,
+        bilm: BiLM,
+        n_rows: int | None = None,
+        n_word_rows: int = 0,
+        batch_size: int = 1,
+        unroll_steps: int = 20,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        self.bilm, self.softmax = bilm, softmax
+        self.bilm, self.n_word_rows = bilm, n_word_rows
         self.batch_size, self.unroll_steps = batch_size, unroll_steps
         self.dropout = keras.layers.Dropout(bilm.options.dropout, name="dropout")
+        self.softmax = None if n_rows is None else SampledSoftmax(n_rows, bilm.options.lstm.projection_dim, name="softmax")
         self.jit_compile = bilm.jit_compile
         self.build()
 
     def build(self, input_shape=None):
-        if not self.softmax.built:
-            self.softmax.build()
         self.carried = [
             [
                 [
@@ -48,30 +58,39 @@ class LanguageModel(keras.Model):
             ]
             for direction in self.bilm.initial_states
         ]
+        self.words = None
+        if self.n_word_rows:
+            self.words = self.add_weight((self.n_word_rows, self.bilm.options.lstm.projection_dim), "zeros", name="words")
         self.built = True
 
     def call(self, inputs, training=False):
-        index, targets = inputs["token_index"], inputs["targets"]
-        if training:
-            states = keras.tree.map_structure(lambda v: v * inputs["keep"][:, None], nested(self.carried))
-        else:
-            states = self.bilm.expand_states(ops.shape(index)[1])
-        indices = [index[d] for d in range(self.bilm.options.n_directions)]
-        directions, final = self.bilm.read(inputs["characters"], indices, states, training=training)
-        if training:
-            for variable, value in zip(keras.tree.flatten(self.carried), keras.tree.flatten(final), strict=True):
-                variable.assign(ops.stop_gradient(value))
-        hidden = ops.stack([layers[-1] for layers in directions])  # (directions, B, S, P)
-        hidden = ops.reshape(self.dropout(hidden, training=training), (-1, self.bilm.options.lstm.projection_dim))
-        targets = targets[: len(directions)]
-        flat = ops.reshape(targets, (-1,))
-        nats = self.softmax(hidden, ops.maximum(flat, 0), inputs.get("candidates"), inputs.get("n_tries"))
-        nats = ops.reshape(ops.where(flat == NO_TARGET, 0.0, nats), (len(directions), -1))
-        count = ops.sum(ops.cast(targets[0] != NO_TARGET, "float32"))
-        return {"nats": ops.sum(nats, axis=1) / count, "count": count}
+        index = inputs["token_index"]
+        indices = [index[:, d] for d in range(self.bilm.options.n_directions)]
+        if not training:
+            vectors = self.bilm.encoder(inputs["characters"])
+            directions, _ = self.bilm.read(vectors, indices, self.bilm.expand_states(ops.shape(index)[0]))
+            return ops.stack([layers[-1] for layers in directions], axis=1)
+        if self.bilm.options.char_cnn:
+            vectors = self.bilm.encoder(inputs["characters"])
+        else:  # a product makes TensorFlow's gradients dense: equal words sum
+            vectors = 1.0 * (self.softmax.kernel if self.words is None else self.words)
+        states = keras.tree.map_structure(lambda v: v * inputs["keep"][:, None], nested(self.carried))
+        directions, final = self.bilm.read(vectors, indices, states, training=True)
+        for variable, value in zip(keras.tree.flatten(self.carried), keras.tree.flatten(final), strict=True):
+            variable.assign(ops.stop_gradient(value))
+        hidden = ops.stack([layers[-1] for layers in directions], axis=1)  # (B, D, S, P)
+        hidden = ops.reshape(self.dropout(hidden, training=True), (-1, self.bilm.options.lstm.projection_dim))
+        nats = self.softmax(
+            hidden,
+            ops.reshape(inputs["targets"], (-1,)),
+            ops.reshape(inputs["target_correction"], (-1,)),
+            inputs["candidates"],
+            inputs["candidate_correction"],
+        )
+        return ops.mean(ops.reshape(nats, ops.shape(index)), axis=(0, 2))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        return self.unroll_steps * ops.mean(y_pred["nats"])
+        return self.unroll_steps * ops.mean(y_pred)
 
 
 def nested(variables) -> list:

@@ -137,7 +137,7 @@ class BiLM(keras.Model):
             states = self.expand_states(ops.shape(token_index)[0])
         hold = token_index > 0 if carry else None
         indices = (token_index, reverse(token_index))
-        directions, final = self.read(inputs["characters"], indices, states, hold, training)
+        directions, final = self.read(self.encoder(inputs["characters"]), indices, states, hold, training)
         lengths = ops.sum(ops.cast(token_index > 0, "int32"), axis=1, keepdims=True)  # (B, 1), marks included
         n_rows, n_positions = ops.shape(token_index)[0], ops.shape(token_index)[1]
         position = ops.expand_dims(ops.arange(1, n_positions - 1), 0)  # (1, T): without <S> and the last column
@@ -157,14 +157,13 @@ class BiLM(keras.Model):
         outputs = {"activations": activations, "mask": mask}
         return outputs | {"states": final} if carry else outputs
 
-    def read(self, characters, indices, states, mask=None, training=False):
+    def read(self, vectors, indices, states, mask=None, training=False):
         """Runs the directions, each in its own reading order.
 
-        Arguments: characters (U, C), for each direction an index (B, N) into them, and the states to start from; a mask
+        Arguments: token vectors (U, P), for each direction an index (B, N) into them, and the states to start from; a mask
         where the states must stay, None where the final states are not needed past the end.
         Returns for each direction the list of its L+1 layers (B, N, P), and the final states.
         """
-        vectors = self.encoder(characters)  # (U, P)
         directions, final = [], []
         for stack, state, index in zip(self.directions, states, indices, strict=False):
             x = ops.take(vectors, index, axis=0)  # (B, N, P)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from biLM.errors import InputError
-from biLM.json_files import read_object
+from biLM.files import read_object
 
 N_CHARACTERS = 261  # raw ids 0..260; published files say 262, counting the padding id that model input adds
 

@@ -1,9 +1,11 @@
-"""A progress bar on stderr with the time left; quiet where stderr is no terminal."""
+"""Progress on stderr: a bar with the time left at a terminal, now and then a line elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -19,3 +21,26 @@ def progress(text: str, console: Console | None = None) -> Iterator[Report]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(text, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def show_training() -> Iterator[Callable[[Any], None]]:
+    """Gives a function that shows `biLM.training.Progress`: a live bar, and a line for each row of history.csv."""
+    console = Console(stderr=True)
+    columns = (BarColumn(20), TextColumn("{task.description}"), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+
+        def show(now: Any) -> None:
+            rate = f"{now.tokens_per_second:,.0f} tokens/s"
+            text = f"step {now.step:,}/{now.n_steps:,}  loss {now.loss:.3f}  {rate}"
+            bar.update(task, completed=now.step, total=now.n_steps, description=text)
+            if now.row:
+                line = f"step {now.step:>8,}/{now.n_steps:,}  epoch {now.row.epoch}  {now.row.tokens:>12,} tokens"
+                line += f"  loss {now.row.loss:.3f}  {now.row.tokens_per_second:,.0f} tokens/s"
+                if now.row.heldout_both:
+                    line += f"  held-out perplexity {now.row.heldout_both:,.2f}"
+                left = (now.n_steps - now.step) * now.row.tokens / now.step / max(1.0, now.row.tokens_per_second)
+                console.print(f"{line}  {timedelta(seconds=round(left))} left", highlight=False, soft_wrap=True)
+
+        yield show

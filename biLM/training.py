@@ -1,4 +1,7 @@
-"""Training a biLM: batches in, weights out.
+"""Training a biLM: shards in, options.json + weights.hdf5 + vocab.txt + softmax.hdf5 out.
+
+A run is its directory: training.json says what was started, checkpoints/ where it stands, history.csv how it went. A run
+that goes on from a checkpoint takes the same steps as one that was never interrupted.
 
 Source of the defaults: bilm-tf's training script. What differs: both directions read the same text; the tokens are
 counted here; the candidates of the sampled softmax are drawn with NumPy, so that a seed means the same on any backend.
@@ -6,85 +9,270 @@ counted here; the candidates of the sampled softmax are drawn with NumPy, so tha
 
 from __future__ import annotations
 
-import csv
+import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import keras
 import numpy as np
 
-from biLM.corpus import Batch, packed_batches, read_sentences, shuffled_sentences
-from biLM.errors import InputError
+from biLM.checkpoint import checkpoints, read_checkpoint, write_checkpoint
+from biLM.corpus import Batch, PackedBatches, SentenceStream, read_sentences
+from biLM.errors import InputError, Stopped
+from biLM.files import whole_file
+from biLM.flags import from_mapping
+from biLM.history import Row, append_history, start_history
 from biLM.language_model import LanguageModel
 from biLM.model import BiLM
 from biLM.options import BiLMOptions
 from biLM.perplexity import Perplexity, perplexity
-from biLM.progress import Report
-from biLM.softmax import Softmax, draw_candidates
+from biLM.row_table import RowTable
+from biLM.run import read_run
+from biLM.softmax import Softmax, draw_candidates, log_expected_count
 from biLM.training_options import TrainingOptions
 from biLM.vocabulary import Vocabulary
-from biLM.weights import save_bilm
+from biLM.weights import load_bilm, save_bilm
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands: steps, tokens of one direction, the sampled loss in nats since the last report, tokens/s."""
+    """Where training stands. loss: sampled, nats, mean since the last row of history.csv, which `row` is where this step
+    made one; tokens/s over the last steps."""
 
     step: int
     n_steps: int
-    tokens: int
     loss: float
     tokens_per_second: float
+    row: Row | None = None
 
 
-def train(
-    options: BiLMOptions,
-    training: TrainingOptions,
-    paths: Sequence[Path],
-    out: Path,
-    vocabulary: Vocabulary | None = None,
-    vocabulary_size: int | None = None,
-    report: Callable[[Progress], None] = lambda progress: None,
-    report_seconds: float = 10.0,
-    save_seconds: float = 600.0,
-) -> LanguageModel:
-    """Trains a biLM on shards and leaves options.json, weights.hdf5, vocab.txt, softmax.hdf5 and history.csv in `out`.
+class Training:
+    """A run at work, from where its last checkpoint left it, or from the start.
 
-    The vocabulary is counted from the shards when None, at most `vocabulary_size` words. Weights are saved every
-    `save_seconds` and at the end, also after Ctrl-C.
+    Arguments:
+        directory: of the run (see `start_run`).
     """
-    if vocabulary is None:
-        vocabulary = Vocabulary.count(read_sentences(paths), vocabulary_size)
-    n_positions = sum(len(sentence) + 1 for sentence in read_sentences(paths))
-    per_step = training.batch_size * training.unroll_steps
-    n_steps = training.max_steps or training.n_epochs * n_positions // per_step
-    if n_steps < 1:
-        raise InputError(
-            f"the text must hold at least one batch, batch_size * unroll_steps = {per_step} positions. "
-            f"Received: {n_positions}. Lower --batch-size."
-        )
-    keras.utils.set_random_seed(training.seed)
-    extra = {key: value for key, value in asdict(training).items() if key not in ("seed", "max_steps", "weights_dtype")}
-    extra |= {"n_train_tokens": n_positions, "sample_softmax": True}
-    options = replace(options, n_tokens_vocab=len(vocabulary), extra=options.extra | extra)
-    bilm = BiLM(options, vocabulary)
-    model = LanguageModel(
-        bilm, Softmax(len(vocabulary), options.lstm.projection_dim), training.batch_size, training.unroll_steps
-    )
-    model.compile(optimizer=build_optimizer(training, n_steps), jit_compile=bilm.jit_compile)
-    out.mkdir(parents=True, exist_ok=True)
-    vocabulary.write(out / "vocab.txt")
-    try:
-        _fit(model, training, vocabulary, paths, n_steps, out, report, report_seconds, save_seconds)
-    except KeyboardInterrupt:
-        save(model, out, training.weights_dtype)
-        raise
-    save(model, out, training.weights_dtype)
-    return model
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+        for left in [*directory.glob(".*.partial"), *directory.glob("checkpoints/.*.partial")]:
+            left.unlink()  # what a killed process was writing
+        self.run_ = run = read_run(directory)
+        self.training = training = from_mapping(TrainingOptions, run.training, str(directory / "training.json"))
+        self.vocabulary = Vocabulary.read(directory / "vocab.txt")
+        self.options = BiLMOptions.read(directory / "options.json")
+        self.paths = [Path(path) for path in run.train]
+        keras.utils.set_random_seed(training.seed)
+        bilm = BiLM(self.options, self.vocabulary)
+        n_words, projection_dim = len(self.vocabulary), self.options.lstm.projection_dim
+        n_positions = training.batch_size * training.unroll_steps * self.options.n_directions
+        n_touched = self.n_candidates + n_positions
+        n_word_rows = 0
+        if not self.options.char_cnn:
+            bilm.encoder.trainable = False  # its rows are trained in `LanguageModel.words`, or are those of the softmax
+            n_touched += n_positions * training.share_embedding_softmax
+            n_word_rows = 0 if training.share_embedding_softmax else min(n_words, n_positions)
+        self.model = LanguageModel(bilm, min(n_words, n_touched), n_word_rows, training.batch_size, training.unroll_steps)
+        optimizer = build_optimizer(training, run.n_steps)
+        optimizer.build(self.model.trainable_variables)
+        self.model.compile(optimizer=optimizer, jit_compile=bilm.jit_compile)
+        self.softmax = Softmax.initial(n_words, projection_dim, training.seed)
+        sampled = self.model.softmax
+        self.softmax_rows = RowTable([(sampled.kernel, self.softmax.kernel), (sampled.bias, self.softmax.bias)], optimizer)
+        self.word_rows = None
+        if n_word_rows:
+            self.words = np.array(bilm.encoder.embedding)
+            self.word_rows = RowTable([(self.model.words, self.words)], optimizer)
+        stream = SentenceStream(self.paths, training.seed)
+        self.batches = PackedBatches(stream, self.vocabulary, training.batch_size, training.unroll_steps)
+        self.step, self.losses = 0, [0.0, 0]
+        self.best: float | None = None
+        self.rows_since_best = 0
+        self.sample = sample_sentences(map(Path, run.heldout), training.heldout_sentences, training.seed)
+        self._restore()
+
+    @property
+    def n_candidates(self) -> int:
+        """Candidates of the softmax: all words where as many were asked for."""
+        return min(self.training.n_negative_samples_batch, len(self.vocabulary))
+
+    # -- steps -----------------------------------------------------------------------------------------------------
+
+    def run(
+        self, report: Callable[[Progress], None] = lambda progress: None, stop: Callable[[], str | None] = lambda: None
+    ) -> None:
+        """Trains to the end and leaves the best weights, or the last without held-out text, in the directory.
+
+        `stop()` is asked after every step; where it returns a reason, a checkpoint is written and `Stopped` raised.
+        """
+        start_history(self.directory / "history.csv", self.step)
+        per_step = self.training.batch_size * self.training.unroll_steps
+        saved = timed = time.monotonic()
+        first, rate = self.step, 0.0
+        while self.step < self.run_.n_steps and not self._out_of_patience():
+            begin = time.monotonic()
+            self.take_step()
+            seconds = time.monotonic() - begin
+            rate = per_step / seconds if rate == 0 else 0.9 * rate + 0.1 * per_step / seconds
+            row = None
+            if self.step % self.training.eval_steps == 0 or self.step == self.run_.n_steps:
+                average = (self.step - first) * per_step / (time.monotonic() - timed)
+                row = self._end_row(average)
+                saved = timed = time.monotonic()
+                first = self.step
+            elif time.monotonic() - saved > 60 * self.training.save_minutes:
+                self.save_checkpoint()
+                saved = time.monotonic()
+            report(Progress(self.step, self.run_.n_steps, self._mean_loss(row), rate, row))
+            if reason := stop():
+                if row is None:
+                    self.save_checkpoint()
+                raise Stopped(f"{reason} at step {self.step}. Go on with: --resume {self.directory}")
+
+    def take_step(self) -> float:
+        """One batch; returns its loss in nats a prediction."""
+        inputs, touched, words = self.inputs(next(self.batches))
+        self.softmax_rows.load(touched)
+        if self.word_rows:
+            self.word_rows.load(words)
+        loss = float(self.model.train_on_batch(inputs)) / self.training.unroll_steps
+        self.step += 1
+        if not np.isfinite(loss):
+            raise InputError(f"the loss is not finite at step {self.step}: {loss}. Lower --learning-rate.")
+        self.softmax_rows.store(touched)
+        if self.word_rows:
+            self.word_rows.store(words)
+        self.losses = [self.losses[0] + loss, self.losses[1] + 1]
+        return loss
+
+    def inputs(self, batch: Batch) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+        """A batch as `LanguageModel` takes it, the softmax's rows that it touches, and the embedding's."""
+        training, n_words, bilm = self.training, len(self.vocabulary), self.model.bilm
+        n_directions = self.options.n_directions
+        rng = np.random.default_rng([training.seed, 1, self.step])
+        targets = batch.targets[:, :n_directions]
+        if self.n_candidates < n_words:
+            candidates, n_tries = draw_candidates(rng, n_words, self.n_candidates)
+            corrections = [log_expected_count(ids, n_words, n_tries) for ids in (targets, candidates)]
+        else:
+            candidates = np.arange(n_words, dtype=np.int32)
+            corrections = [np.zeros(targets.shape, np.float32), np.zeros(candidates.shape, np.float32)]
+        inputs = {
+            "token_index": batch.token_index[:, :n_directions],
+            "target_correction": corrections[0],
+            "candidate_correction": corrections[1],
+            "keep": (rng.random(training.batch_size) >= training.reset_probability).astype(np.float32),
+        }
+        used, words = [targets.ravel(), candidates], np.empty(0, np.int64)
+        if self.options.char_cnn:
+            inputs["characters"] = bilm.pad_rows(bilm.token_input()(batch.tokens, bilm.shape_step))
+        else:
+            ids = bilm.token_input()(batch.tokens)[inputs["token_index"]] - 1
+            if self.word_rows:
+                words, index = np.unique(ids, return_inverse=True)
+                inputs["token_index"] = index.reshape(ids.shape).astype(np.int32)
+            else:
+                used.append(ids.ravel())
+        touched = np.unique(np.concatenate(used))
+        inputs["targets"] = np.searchsorted(touched, targets).astype(np.int32)
+        inputs["candidates"] = np.searchsorted(touched, candidates).astype(np.int32)
+        if not self.options.char_cnn and not self.word_rows:
+            inputs["token_index"] = np.searchsorted(touched, ids).astype(np.int32)
+        return inputs, touched, words
+
+    # -- what is measured and kept -----------------------------------------------------------------------------------
+
+    def _end_row(self, tokens_per_second: float) -> Row:
+        """Measures the held-out sample, keeps the weights if they are the best so far, writes a row and a checkpoint."""
+        training, found = self.training, self.evaluate()
+        tokens = self.step * training.batch_size * training.unroll_steps
+        row = Row(
+            self.step, self.batches.sentences.position.epoch, tokens, self._mean_loss(None),
+            found and found.forward, found and found.backward, found and found.both,
+            tokens_per_second, float(self.model.optimizer.learning_rate),
+        )  # fmt: skip
+        self.losses = [0.0, 0]
+        self.rows_since_best += 1
+        if found is None or self.best is None or found.both < self.best:
+            self.best, self.rows_since_best = found and found.both, 0
+            save(self.model.bilm, self.softmax, self.directory, training.weights_dtype)
+        append_history(self.directory / "history.csv", row)
+        self.save_checkpoint()
+        return row
+
+    def evaluate(self) -> Perplexity | None:
+        """Perplexity of the held-out sample; the initial state that sentences start from is found anew."""
+        bilm = self.model.bilm
+        if not self.options.char_cnn:
+            bilm.encoder.embedding.assign(self.words if self.word_rows else self.softmax.kernel)
+        bilm.warm_up()
+        return perplexity(self.model, self.softmax, self.vocabulary, self.sample) if self.sample else None
+
+    def _mean_loss(self, row: Row | None) -> float:
+        return row.loss if row else self.losses[0] / max(1, self.losses[1])
+
+    def _out_of_patience(self) -> bool:
+        return self.training.patience is not None and self.rows_since_best >= self.training.patience
+
+    # -- checkpoints -------------------------------------------------------------------------------------------------
+
+    def save_checkpoint(self) -> None:
+        state = {
+            "step": self.step, "losses": self.losses, "best": self.best, "rows_since_best": self.rows_since_best,
+            "batches": self.batches.state(),
+        }  # fmt: skip
+        write_checkpoint(self.directory / "checkpoints", self.step, dict(self._arrays()), state)
+
+    def _variables(self) -> Iterator[tuple[str, keras.Variable]]:
+        for kind, owner in (("model", self.model), ("optimizer", self.model.optimizer)):
+            for number, variable in enumerate(owner.variables):
+                yield f"{kind}/{number:03d}/{variable.path}", variable
+
+    def _arrays(self) -> Iterator[tuple[str, np.ndarray]]:
+        for name, variable in self._variables():
+            yield name, np.asarray(variable)
+        for table in filter(None, (self.softmax_rows, self.word_rows)):
+            yield from table.arrays()
+
+    def _restore(self) -> None:
+        """Goes to the last checkpoint that is whole; to the start where there is none."""
+        problems = []
+        for path in reversed(checkpoints(self.directory / "checkpoints")):
+            try:
+                arrays, state = read_checkpoint(path)
+            except InputError as error:
+                problems.append(str(error))
+                continue
+            self._assign(path, arrays)
+            self.step, self.losses = state["step"], state["losses"]
+            self.best, self.rows_since_best = state["best"], state["rows_since_best"]
+            self.batches = PackedBatches.at(
+                state["batches"], self.paths, self.training.seed, self.vocabulary, self.training.unroll_steps
+            )
+            break
+        self.notices = problems
+
+    def _assign(self, path: Path, arrays: dict[str, np.ndarray]) -> None:
+        here = dict(self._arrays())
+        wrong = [name for name in here.keys() | arrays.keys() if _shape(here, name) != _shape(arrays, name)]
+        if wrong:
+            name = min(wrong)
+            raise InputError(
+                f"{path}: a checkpoint of another shape: {name} must be {_shape(here, name)}. "
+                f"Received: {_shape(arrays, name)}. options.json or vocab.txt were changed after the run began."
+            )
+        for name, variable in self._variables():
+            variable.assign(arrays[name])
+        for table in filter(None, (self.softmax_rows, self.word_rows)):
+            for name, matrix in table.arrays():
+                matrix[...] = arrays[name]
+
+
+def _shape(arrays: dict[str, np.ndarray], name: str) -> tuple[int, ...] | None:
+    return arrays[name].shape if name in arrays else None
 
 
 def build_optimizer(training: TrainingOptions, n_steps: int) -> keras.optimizers.Optimizer:
@@ -103,86 +291,40 @@ def build_optimizer(training: TrainingOptions, n_steps: int) -> keras.optimizers
     return keras.optimizers.Adam(schedule, global_clipnorm=training.all_clip_norm_val)
 
 
-def _fit(model, training, vocabulary, paths, n_steps, out, report, report_seconds, save_seconds) -> None:
-    sentences = shuffled_sentences(paths, training.seed)
-    batches = packed_batches(sentences, vocabulary, training.batch_size, training.unroll_steps)
-    per_step = training.batch_size * training.unroll_steps
-    with open(out / "history.csv", "w", newline="", encoding="utf-8") as file:
-        history = csv.writer(file)
-        history.writerow(["step", "tokens", "loss", "tokens_per_second"])
-        losses: list[float] = []
-        reported, saved, reported_step = time.monotonic(), time.monotonic(), 0
-        for step, inputs in enumerate(model_inputs(batches, model, training), 1):
-            losses.append(float(model.train_on_batch(inputs)))
-            now = time.monotonic()
-            if now - reported > report_seconds or step == n_steps:
-                rate = (step - reported_step) * per_step / (now - reported)
-                loss = float(np.mean(losses)) / training.unroll_steps
-                if not np.isfinite(loss):
-                    raise InputError(f"the loss is not finite at step {step}. Lower --learning-rate.")
-                losses.clear()
-                history.writerow([step, step * per_step, round(loss, 5), round(rate, 1)])
-                file.flush()
-                report(Progress(step, n_steps, step * per_step, loss, rate))
-                reported, reported_step = now, step
-            if now - saved > save_seconds:
-                save(model, out, training.weights_dtype)
-                saved = time.monotonic()
-            if step == n_steps:
-                break
+def sample_sentences(paths: Iterable[Path], size: int, seed: int) -> list[list[str]]:
+    """At most `size` sentences drawn at random, each equally likely, in one pass (reservoir sampling)."""
+    rng, sample = random.Random(seed), []
+    for number, sentence in enumerate(read_sentences(paths)):
+        if number < size:
+            sample.append(sentence)
+        elif (place := rng.randrange(number + 1)) < size:
+            sample[place] = sentence
+    return sample
 
 
-def model_inputs(batches: Iterator[Batch], model: LanguageModel, training: TrainingOptions) -> Iterator[dict[str, Any]]:
-    """Batches as `LanguageModel` takes them; the full softmax where there would be as many candidates as words."""
-    rng = np.random.default_rng([training.seed, 1])
-    n_candidates = training.n_negative_samples_batch
-    encode, n_tokens_vocab = model.bilm.token_input(), model.softmax.n_tokens_vocab
-    for batch in batches:
-        rows = model.bilm.pad_rows(encode(batch.tokens, model.bilm.shape_step))
-        keep = (rng.random(training.batch_size) >= training.reset_probability).astype(np.float32)
-        inputs: dict[str, Any] = {
-            "characters": rows,
-            "token_index": batch.token_index,
-            "targets": batch.targets,
-            "keep": keep,
-        }
-        if n_candidates < n_tokens_vocab:
-            inputs["candidates"], inputs["n_tries"] = draw_candidates(rng, n_tokens_vocab, n_candidates)
-        yield inputs
+def save(bilm: BiLM, softmax: Softmax, directory: Path, dtype: str = "float32") -> None:
+    """Writes the biLM and, in softmax.hdf5, `W` (V, P) and `b` (V,)."""
+    save_bilm(bilm, directory, dtype)
+    with whole_file(directory / "softmax.hdf5") as partial, h5py.File(partial, "w") as file:
+        file["W"], file["b"] = softmax.kernel, softmax.bias
 
 
-def save(model: LanguageModel, directory: Path, dtype: str = "float32") -> None:
-    """Writes the biLM and, in softmax.hdf5, `W` (V, P) and `b` (V,). The warm initial state is found anew."""
-    model.bilm.warm_up()
-    save_bilm(model.bilm, directory, dtype)
-    partial = directory / ".softmax.hdf5.partial"
-    with h5py.File(partial, "w") as file:
-        file["W"], file["b"] = np.asarray(model.softmax.kernel), np.asarray(model.softmax.bias)
-    partial.replace(directory / "softmax.hdf5")
-
-
-def load_language_model(directory: Path) -> tuple[LanguageModel, Vocabulary]:
+def load_language_model(directory: Path) -> tuple[LanguageModel, Softmax, Vocabulary]:
     """What `train` left behind, ready for `perplexity`."""
-    from biLM.weights import load_bilm
-
     vocabulary = Vocabulary.read(directory / "vocab.txt")
     bilm = load_bilm(directory, vocabulary=vocabulary)
-    softmax = Softmax(len(vocabulary), bilm.options.lstm.projection_dim)
-    model = LanguageModel(bilm, softmax)
     path = directory / "softmax.hdf5"
     if not path.is_file():
         raise InputError(f"{path}: no such file. Perplexity needs the softmax that `python -m biLM train` leaves there.")
+    shape = (len(vocabulary), bilm.options.lstm.projection_dim)
     with h5py.File(path, "r") as file:
-        if file["W"].shape != softmax.kernel.shape:
-            raise InputError(f"{path}: W must be {softmax.kernel.shape} for this vocabulary. Received: {file['W'].shape}.")
-        softmax.kernel.assign(file["W"][()])
-        softmax.bias.assign(file["b"][()])
-    return model, vocabulary
+        if file["W"].shape != shape:
+            raise InputError(f"{path}: W must be {shape} for this vocabulary. Received: {file['W'].shape}.")
+        softmax = Softmax(file["W"][()].astype(np.float32), file["b"][()].astype(np.float32))
+    return LanguageModel(bilm), softmax, vocabulary
 
 
-def heldout_perplexity(
-    directory: Path, paths: Sequence[Path], batch_size: int = 64, report: Report = lambda done, total: None
-) -> Perplexity:
+def heldout_perplexity(directory: Path, paths: Sequence[Path], batch_size: int = 64) -> Perplexity:
     """Perplexity of shards under the model in a directory."""
-    model, vocabulary = load_language_model(directory)
-    return perplexity(model, vocabulary, list(read_sentences(paths)), batch_size, report)
+    model, softmax, vocabulary = load_language_model(directory)
+    return perplexity(model, softmax, vocabulary, read_sentences(paths), batch_size)

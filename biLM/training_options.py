@@ -16,20 +16,35 @@ class TrainingOptions:
     unroll_steps: int = option(20, "positions of one batch row, truncated backpropagation (bilm-tf)")
     batch_size: int = option(128, "rows of a batch (bilm-tf)")
     n_epochs: int = option(10, "passes over the text (bilm-tf)")
-    n_negative_samples_batch: int = option(8192, "candidates of the sampled softmax; capped at the vocabulary (bilm-tf)")
+    max_steps: int | None = option(None, "stop after this many batches; the learning rate is laid out for them")
+    n_negative_samples_batch: int = option(
+        8192, "candidates of the sampled softmax (bilm-tf); the full softmax where the vocabulary holds no more words"
+    )
     all_clip_norm_val: float = option(10.0, "global norm that gradients are clipped to (bilm-tf)")
     learning_rate: float = option(0.2, "of Adagrad (bilm-tf); for Adam 0.001 to 0.002 is usual")
     optimizer: Literal["adagrad", "adam"] = option(
         "adagrad", "adagrad as in bilm-tf; adam warms up for 500 steps and then falls to 0 along a cosine"
     )
+    share_embedding_softmax: bool = option(False, "one matrix for word-id input and softmax (bilm-tf)")
     reset_probability: float = option(
         0.1, "chance that a row's carried state starts anew from zeros at a batch (0: bilm-tf)"
     )
-    max_steps: int | None = option(None, "stop after this many batches; the learning rate is laid out for them")
+    eval_steps: int = option(500, "batches between two rows of history.csv, each with held-out perplexity")
+    heldout_sentences: int = option(1000, "sentences of the held-out text, drawn at random, that each row measures")
+    patience: int | None = option(None, "stop after this many rows without a better held-out perplexity")
+    save_minutes: float = option(10.0, "minutes between two checkpoints; each row of history.csv makes one too")
     weights_dtype: Literal["float32", "float16"] = option("float32", "how weights.hdf5 is written; training is float32")
     seed: int = option(0, "of weights, order, dropout and candidates")
 
     def __post_init__(self) -> None:
-        for name in ("unroll_steps", "batch_size", "n_epochs", "n_negative_samples_batch"):
+        for name in ("unroll_steps", "batch_size", "n_epochs", "n_negative_samples_batch", "eval_steps"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1. Received: {getattr(self, name)}.")
+        for name in ("max_steps", "patience"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1. Received: {getattr(self, name)}.")
+        for name in ("learning_rate", "all_clip_norm_val"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} must be above 0. Received: {getattr(self, name)}.")
+        if not 0 <= self.reset_probability <= 1:
+            raise InputError(f"reset_probability must be from 0 to 1. Received: {self.reset_probability}.")

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from biLM.errors import InputError
+from biLM.files import read_object
 from biLM.flags import from_mapping, option
-from biLM.json_files import read_object
 
 PROJECT = Path(__file__).resolve().parent.parent
 BUNDLED_BILM = PROJECT / "data" / "bilm"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from biLM.errors import InputError
-from biLM.json_files import read_object
+from biLM.files import read_object
 from ner_elmo.metrics import Evaluation
 
 FORMAT = 1

@@ -151,3 +151,67 @@ def random_weights(options: dict, seed: int = 0, n_words: int = 0, directions=(0
             if projection != dim:
                 weights[cell + "W_P_0"] = normal(dim, projection)
     return weights
+
+
+def log_expected_count(ids, n_words: int, n_tries: int):
+    """How often the log-uniform sampler is expected to have found a word after so many draws with replacement, as log."""
+    p = (np.log(np.asarray(ids) + 2.0) - np.log(np.asarray(ids) + 1.0)) / np.log(n_words + 1.0)
+    return np.log(1.0 - (1.0 - p) ** n_tries)
+
+
+class TrainingOracle:
+    """Training as the reference describes it, in float64, with gradients by central differences.
+
+    weights: a dictionary named as in weights.hdf5, with `softmax/W` and `softmax/b`; changed by `step`.
+    """
+
+    def __init__(self, weights: dict, options: dict, learning_rate: float, clip_norm: float, unroll_steps: int):
+        self.weights = {name: np.array(array, dtype=np.float64) for name, array in weights.items()}
+        self.accumulators = {name: np.ones_like(array) for name, array in self.weights.items()}
+        self.options, self.learning_rate = options, learning_rate
+        self.clip_norm, self.unroll_steps = clip_norm, unroll_steps
+        self.states: list | None = None
+
+    def loss(self, inputs, targets, keep, candidates, n_tries, states=None) -> tuple[float, list]:
+        """Half the sum of both directions' mean nats; inputs and targets: [row][direction] -> tokens, word ids."""
+        w, b = self.weights["softmax/W"], self.weights["softmax/b"]
+        vectors: dict = {}
+        nats, final = [], []
+        for row, directions in enumerate(inputs):
+            final.append([])
+            for d, tokens in enumerate(directions):
+                reader = Direction(d, self.weights, self.options)
+                if states is not None:
+                    reader.state = [(h * keep[row], c * keep[row]) for h, c in states[row][d]]
+                for token, target in zip(tokens, targets[row][d], strict=True):
+                    if token not in vectors:
+                        vectors[token] = token_vector(token, self.weights, self.options)
+                    h = reader.step(vectors[token])[-1]
+                    ids = [target, *(c for c in candidates if c != target)]
+                    logits = w[ids] @ h + b[ids] - log_expected_count(ids, len(w), n_tries)
+                    nats.append(np.log(np.exp(logits).sum()) - logits[0])
+                final[row].append(reader.state)
+        return float(np.mean(nats)), final
+
+    def step(self, inputs, targets, keep, candidates, n_tries, moving: dict) -> float:
+        """One Adagrad step on the entries that `moving` marks (name -> boolean array), the only ones with a gradient."""
+        batch = (inputs, targets, keep, candidates, n_tries)
+        loss, final = self.loss(*batch, self.states)
+        gradients = {}
+        for name, mask in moving.items():
+            gradients[name] = np.zeros_like(self.weights[name])
+            for place in zip(*np.nonzero(mask), strict=True):
+                value = self.weights[name][place]
+                sides = []
+                for side in (value + 1e-6, value - 1e-6):
+                    self.weights[name][place] = side
+                    sides.append(self.loss(*batch, self.states)[0])
+                self.weights[name][place] = value
+                gradients[name][place] = self.unroll_steps * (sides[0] - sides[1]) / 2e-6
+        norm = np.sqrt(sum((gradient**2).sum() for gradient in gradients.values()))
+        for name, gradient in gradients.items():
+            gradient *= min(1.0, self.clip_norm / norm)
+            self.accumulators[name] += gradient**2
+            self.weights[name] -= self.learning_rate * gradient / np.sqrt(self.accumulators[name])
+        self.states = final
+        return loss

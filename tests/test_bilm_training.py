@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import lzma
 import sys
+from itertools import islice
 
 import h5py
 import keras
@@ -10,13 +12,15 @@ import numpy as np
 import oracle
 import pytest
 
-from biLM import BiLM, BiLMOptions, InputError, load_bilm
+from biLM import BiLM, BiLMOptions, InputError, corpus, load_bilm, save_bilm
 from biLM.__main__ import main
-from biLM.corpus import find_files, packed_batches, read_sentences, shuffled_sentences
+from biLM.corpus import PackedBatches, SentenceStream, find_files, read_sentences
 from biLM.language_model import LanguageModel
 from biLM.perplexity import perplexity
-from biLM.softmax import Softmax, draw_candidates
-from biLM.training import load_language_model
+from biLM.run import start_run
+from biLM.softmax import SampledSoftmax, Softmax, draw_candidates, full_cross_entropy, log_expected_count
+from biLM.training import Training, load_language_model
+from biLM.training_options import TrainingOptions
 from biLM.vocabulary import Vocabulary
 
 TEXT = [line.split() for line in """
@@ -32,13 +36,13 @@ The cook had made soup from whatever the gulls had left .
 def test_rows_hold_the_sentences_in_order_and_both_directions_the_same_ones():
     vocabulary = Vocabulary.count(TEXT)
     rows = {0: ([], []), 1: ([], [])}
-    for batch in packed_batches(iter(TEXT * 3), vocabulary, batch_size=2, unroll_steps=4):
+    for batch in PackedBatches(iter(TEXT * 3), vocabulary, batch_size=2, unroll_steps=4):
         inputs = ["", "<S>", "</S>", *batch.tokens]
         assert batch.token_index.shape == batch.targets.shape == (2, 2, 4)
         for row in (0, 1):
             for direction in (0, 1):
-                tokens = [inputs[k] for k in batch.token_index[direction, row]]
-                targets = [vocabulary.words[k] for k in batch.targets[direction, row]]
+                tokens = [inputs[k] for k in batch.token_index[row, direction]]
+                targets = [vocabulary.words[k] for k in batch.targets[row, direction]]
                 rows[row][direction].extend(zip(tokens, targets, strict=True))
     for row in (0, 1):
         forward, backward = rows[row]
@@ -52,17 +56,46 @@ def test_rows_hold_the_sentences_in_order_and_both_directions_the_same_ones():
     assert [token for token, _ in rows[0][1]][1 : len(first) + 1] == first[::-1]
 
 
-def test_shards_are_shuffled_by_seed_and_lose_nothing(tmp_path):
-    (tmp_path / "a.txt").write_text("a b\n\nc\n")
-    with gzip.open(tmp_path / "b.txt.gz", "wt") as file:
-        file.write("d\ne f\n")
-    paths = find_files([str(tmp_path / "*")])
-    expected = sorted(read_sentences(paths))
-    assert expected == [["a", "b"], ["c"], ["d"], ["e", "f"]]
-    one = list(shuffled_sentences(paths, seed=1, n_epochs=2))
-    assert one == list(shuffled_sentences(paths, seed=1, n_epochs=2))
-    assert sorted(one[:4]) == sorted(one[4:]) == expected
-    assert any(list(shuffled_sentences(paths, seed=s, n_epochs=1)) != one[:4] for s in range(2, 6))
+@pytest.fixture
+def shards(tmp_path, monkeypatch):
+    """Three shards, one of them compressed, that are read in several blocks."""
+    monkeypatch.setattr(corpus, "BLOCK_BYTES", 100)
+    for number, name in enumerate(("a.txt", "b.txt.gz", "c.txt.xz")):
+        lines = "".join(f"sentence {number} {k}\n" + "\n" * (k % 3 == 0) for k in range(20 + number))
+        with {"txt": open, "gz": gzip.open, "xz": lzma.open}[name.split(".")[-1]](tmp_path / name, "wt") as file:
+            file.write(lines)
+    return find_files([str(tmp_path / "*")])
+
+
+def test_shards_are_shuffled_by_seed_and_lose_nothing(shards):
+    expected = sorted(read_sentences(shards))
+    assert len(expected) == 63
+    one = list(islice(SentenceStream(shards, seed=1), 126))
+    assert one == list(islice(SentenceStream(shards, seed=1), 126))
+    assert sorted(one[:63]) == sorted(one[63:]) == expected
+    assert one[:63] != one[63:]
+    assert any(list(islice(SentenceStream(shards, seed=s), 63)) != one[:63] for s in range(2, 6))
+
+
+def test_a_stream_goes_on_from_any_position(shards):
+    stream = SentenceStream(shards, seed=1)
+    given = [(next(stream), stream.position) for _ in range(140)]
+    for number, (_, position) in enumerate(given[:130]):
+        again = SentenceStream(shards, 1, position)
+        assert list(islice(again, 3)) == [sentence for sentence, _ in given[number + 1 : number + 4]]
+
+
+def test_batches_go_on_from_their_state(shards):
+    vocabulary = Vocabulary.count(read_sentences(shards))
+    batches = PackedBatches(SentenceStream(shards, seed=4), vocabulary, batch_size=3, unroll_steps=5)
+    for _ in range(7):
+        next(batches)
+    state = json.loads(json.dumps(batches.state()))
+    expected = [next(batches) for _ in range(20)]
+    for batch, again in zip(expected, PackedBatches.at(state, shards, 4, vocabulary, 5), strict=False):
+        assert batch.tokens == again.tokens
+        np.testing.assert_array_equal(batch.token_index, again.token_index)
+        np.testing.assert_array_equal(batch.targets, again.targets)
 
 
 def test_shards_that_cannot_be_read(tmp_path):
@@ -71,12 +104,15 @@ def test_shards_that_cannot_be_read(tmp_path):
     (tmp_path / "latin.txt").write_bytes("café".encode("latin-1"))
     with pytest.raises(InputError, match="latin.txt: must be UTF-8"):
         list(read_sentences([tmp_path / "latin.txt"]))
+    (tmp_path / "latin2.txt").write_bytes(b"tea\n" + "café\n".encode("latin-1"))
+    with pytest.raises(InputError, match="latin2.txt:2: must be UTF-8"):
+        next(SentenceStream([tmp_path / "latin2.txt"], 0))
     (tmp_path / "cut.gz").write_bytes(gzip.compress(b"a b c\n" * 1000)[:-20])
     with pytest.raises(InputError, match="cut.gz: a damaged archive"):
         list(read_sentences([tmp_path / "cut.gz"]))
     (tmp_path / "empty.txt").write_text("\n")
     with pytest.raises(InputError, match="no sentence in the training text"):
-        next(shuffled_sentences([tmp_path / "empty.txt"], 0))
+        next(SentenceStream([tmp_path / "empty.txt"], 0))
 
 
 def test_candidates_are_distinct_and_as_frequent_as_their_expected_count():
@@ -94,49 +130,54 @@ def test_candidates_are_distinct_and_as_frequent_as_their_expected_count():
 
 def softmax_with(n_words: int, width: int) -> Softmax:
     rng = np.random.default_rng(0)
-    softmax = Softmax(n_words, width)
-    softmax.build()
-    softmax.kernel.assign(rng.normal(size=(n_words, width)))
-    softmax.bias.assign(rng.normal(size=n_words))
-    return softmax
+    return Softmax(rng.normal(size=(n_words, width)).astype(np.float32), rng.normal(size=n_words).astype(np.float32))
 
 
-def test_softmax_full_and_sampled_equal_their_definition():
+def test_softmax_full_and_sampled_equal_their_definition(monkeypatch):
+    monkeypatch.setattr("biLM.softmax._POSITIONS_AT_ONCE", 2)
+    monkeypatch.setattr("biLM.softmax._WORDS_AT_ONCE", 7)
     softmax = softmax_with(20, 4)
-    w, b = np.asarray(softmax.kernel), np.asarray(softmax.bias)
     hidden = np.random.default_rng(1).normal(size=(3, 4)).astype(np.float32)
     targets = np.array([2, 7, 19], np.int32)
-    logits = hidden @ w.T + b
+    logits = hidden @ softmax.kernel.T + softmax.bias
     full = np.log(np.exp(logits).sum(1)) - logits[np.arange(3), targets]
-    np.testing.assert_allclose(np.asarray(softmax(hidden, targets)), full, atol=1e-5)
-    candidates, n_tries = np.array([0, 7, 3, 11], np.int32), np.float32(6)
-    p = np.log((np.arange(20) + 2) / (np.arange(20) + 1)) / np.log(21)
-    corrected = logits - np.log(-np.expm1(n_tries * np.log1p(-p)))
+    np.testing.assert_allclose(full_cross_entropy(hidden, targets, softmax), full, atol=1e-5)
+    layer = SampledSoftmax(20, 4)
+    layer.kernel.assign(softmax.kernel)
+    layer.bias.assign(softmax.bias)
+    zero, everything = np.zeros(20, np.float32), np.arange(20, dtype=np.int32)
+    np.testing.assert_allclose(np.asarray(layer(hidden, targets, zero[:3], everything, zero)), full, atol=1e-5)
+    candidates, n_tries = np.array([0, 7, 3, 11], np.int32), 6
+    corrected = logits - oracle.log_expected_count(np.arange(20), 20, n_tries)
+    corrections = [log_expected_count(ids, 20, n_tries) for ids in (targets, candidates)]
+    found = np.asarray(layer(hidden, targets, corrections[0], candidates, corrections[1]))
     for row, target in enumerate(targets):
         others = [corrected[row, c] for c in candidates if c != target]
         expected = np.log(np.exp([corrected[row, target], *others]).sum()) - corrected[row, target]
-        found = np.asarray(softmax(hidden, targets, candidates, n_tries))[row]
-        assert found == pytest.approx(expected, abs=1e-5)
+        assert found[row] == pytest.approx(expected, abs=1e-5)
 
 
 def language_model(vocabulary: Vocabulary, **changes) -> LanguageModel:
     keras.utils.set_random_seed(0)
     raw = oracle.random_options(**changes) | {"n_tokens_vocab": len(vocabulary), "dropout": 0.0}
-    options = BiLMOptions.from_dict(raw)
-    return LanguageModel(BiLM(options, vocabulary), softmax_with(len(vocabulary), options.lstm.projection_dim))
+    return LanguageModel(BiLM(BiLMOptions.from_dict(raw), vocabulary))
 
 
-def test_perplexity_equals_the_oracle_whatever_the_batch(tmp_path):
+def weights_of(bilm: BiLM, directory) -> dict[str, np.ndarray]:
+    save_bilm(bilm, directory)
+    weights = {}
+    with h5py.File(directory / "weights.hdf5") as file:
+        file.visititems(lambda name, x: weights.__setitem__(name, x[()]) if isinstance(x, h5py.Dataset) else None)
+    return {name: array for name, array in weights.items() if not name.startswith("initial_state")}
+
+
+def test_perplexity_equals_the_oracle_whatever_the_batch(tmp_path, monkeypatch):
+    monkeypatch.setattr("biLM.perplexity.SENTENCES_AT_ONCE", 4)
     vocabulary = Vocabulary.count(TEXT[:4])  # two sentences hold unknown words
     model = language_model(vocabulary)
-    from biLM import save_bilm
-
-    save_bilm(model.bilm, tmp_path)
-    with h5py.File(tmp_path / "weights.hdf5") as file:
-        weights = {}
-        file.visititems(lambda name, x: weights.__setitem__(name, x[()]) if isinstance(x, h5py.Dataset) else None)
+    softmax = softmax_with(len(vocabulary), model.bilm.options.lstm.projection_dim)
+    weights = weights_of(model.bilm, tmp_path)
     options = json.loads((tmp_path / "options.json").read_text())
-    w, b = np.asarray(model.softmax.kernel), np.asarray(model.softmax.bias)
     nats = [[], []]
     for sentence in TEXT:
         marked = ["<S>", *sentence, "</S>"]
@@ -144,10 +185,10 @@ def test_perplexity_equals_the_oracle_whatever_the_batch(tmp_path):
             direction = oracle.Direction(d, weights, options)
             for token, target in zip(order, order[1:], strict=False):
                 h = direction.step(oracle.token_vector(token, weights, options))[-1]
-                logits = w @ h + b
+                logits = softmax.kernel @ h + softmax.bias
                 nats[d].append(np.log(np.exp(logits).sum()) - logits[vocabulary.encode([target])[0]])
     for batch_size in (1, 3, 128):
-        found = perplexity(model, vocabulary, TEXT, batch_size)
+        found = perplexity(model, softmax, vocabulary, TEXT, batch_size)
         assert found.forward == pytest.approx(np.exp(np.mean(nats[0])), rel=1e-5)
         assert found.backward == pytest.approx(np.exp(np.mean(nats[1])), rel=1e-5)
         assert found.both == pytest.approx(np.exp(np.mean(nats)), rel=1e-5)
@@ -160,7 +201,59 @@ def test_perplexity_equals_the_oracle_whatever_the_batch(tmp_path):
 def test_perplexity_of_nothing_is_refused():
     vocabulary = Vocabulary.count(TEXT)
     with pytest.raises(InputError, match="at least one sentence"):
-        perplexity(language_model(vocabulary), vocabulary, [])
+        perplexity(language_model(vocabulary), softmax_with(len(vocabulary), 5), vocabulary, [])
+
+
+TINY_SHAPE = {
+    "lstm__dim": 4, "lstm__projection_dim": 3, "char_cnn__filters": [[1, 2], [2, 3]], "char_cnn__n_highway": 1,
+    "char_cnn__embedding": {"dim": 3},
+}  # fmt: skip
+
+
+def new_run(directory, options=None, text=TEXT, vocabulary=None, **training) -> Training:
+    """A run on a small text."""
+    directory.mkdir(exist_ok=True)
+    (directory / "text.txt").write_text("".join(" ".join(sentence) + "\n" for sentence in text))
+    raw = options or oracle.random_options(**TINY_SHAPE) | {"dropout": 0.0}
+    settings = TrainingOptions(
+        **{"batch_size": 2, "unroll_steps": 3, "max_steps": 3, "n_negative_samples_batch": 8} | training
+    )
+    paths = [directory / "text.txt"]
+    start_run(BiLMOptions.from_dict(raw), settings, paths, [], directory / "run", vocabulary)
+    return Training(directory / "run")
+
+
+@pytest.mark.parametrize("clip_norm", [0.05, 100.0])
+def test_optimiser_steps_equal_the_oracle(tmp_path, clip_norm):
+    """Three steps of sampled softmax, corrections, carried state, global-norm clipping and Adagrad."""
+    training = new_run(tmp_path, all_clip_norm_val=clip_norm, reset_probability=0.5, seed=3)
+    bilm, vocabulary = training.model.bilm, training.vocabulary
+    weights = weights_of(bilm, tmp_path / "start")
+    weights |= {"softmax/W": training.softmax.kernel.copy(), "softmax/b": training.softmax.bias.copy()}
+    options = json.loads((tmp_path / "start" / "options.json").read_text())
+    expected = oracle.TrainingOracle(weights, options, 0.2, clip_norm, unroll_steps=3)
+    batches = PackedBatches(SentenceStream(training.paths, 3), vocabulary, 2, 3)
+    kept = set()
+    for step, batch in zip(range(3), batches, strict=False):
+        inputs, touched, _ = training.inputs(batch)
+        candidates, n_tries = draw_candidates(np.random.default_rng([3, 1, step]), len(vocabulary), 8)
+        np.testing.assert_array_equal(touched[inputs["candidates"]], candidates)
+        names = ["", "<S>", "</S>", *batch.tokens]
+        tokens = [[[names[k] for k in row] for row in directions] for directions in batch.token_index]
+        moving = {name: np.ones(array.shape, bool) for name, array in weights.items()}
+        used = sorted({c for name in names[1:] for c in oracle.character_ids(name, 50)})
+        moving["char_embed"] = np.isin(np.arange(261), used)[:, None] & np.ones((1, 3), bool)
+        moving["softmax/b"] = np.isin(np.arange(len(vocabulary)), touched)
+        moving["softmax/W"] = moving["softmax/b"][:, None] & np.ones((1, 3), bool)
+        loss = expected.step(tokens, batch.targets.tolist(), inputs["keep"], candidates.tolist(), n_tries, moving)
+        kept |= set(inputs["keep"].tolist())
+        assert training.take_step() == pytest.approx(loss, abs=1e-5)
+    assert kept == {0.0, 1.0}
+    found = weights_of(bilm, tmp_path / "end")
+    found |= {"softmax/W": training.softmax.kernel, "softmax/b": training.softmax.bias}
+    for name, array in expected.weights.items():
+        assert not np.array_equal(array, weights[name]), f"{name} was not trained"
+        np.testing.assert_allclose(found[name], array, atol=1e-5, err_msg=name)
 
 
 @pytest.fixture(scope="module")
@@ -189,16 +282,16 @@ def run(command: list[str]) -> None:
 
 
 def test_training_learns_the_text_and_leaves_every_file(trained):
-    model, vocabulary = load_language_model(trained / "out")
-    assert perplexity(model, vocabulary, TEXT).both < 3.0  # 34 words: untrained it is above 30
+    model, softmax, vocabulary = load_language_model(trained / "out")
+    assert perplexity(model, softmax, vocabulary, TEXT).both < 3.0  # 34 words: untrained it is above 30
     assert {path.name for path in (trained / "out").iterdir()} >= {
-        "options.json", "weights.hdf5", "vocab.txt", "softmax.hdf5", "history.csv",
+        "options.json", "weights.hdf5", "vocab.txt", "softmax.hdf5", "history.csv", "training.json", "checkpoints",
     }  # fmt: skip
     options = json.loads((trained / "out" / "options.json").read_text())
     assert options["char_cnn"]["n_characters"] == 261
     assert options["n_train_tokens"] == sum(len(s) + 1 for s in TEXT)
     assert options["unroll_steps"] == 5
-    assert (trained / "out" / "history.csv").read_text().startswith("step,tokens,loss,tokens_per_second\n")
+    assert (trained / "out" / "history.csv").read_text().startswith("step,epoch,tokens,loss,")
 
 
 def test_perplexity_command_prints_one_json_line(trained, capsys):
