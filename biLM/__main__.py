@@ -100,14 +100,14 @@ def _train(args: argparse.Namespace) -> None:
     training = Training(directory)
     for notice in training.notices:
         print(notice, file=sys.stderr)
-    if training.n_candidates < training.training.n_negative_samples_batch:
-        print(f"the softmax is full: the vocabulary holds {training.n_candidates:,} words", file=sys.stderr)
+    if training.inputs.n_candidates < training.training.n_negative_samples_batch:
+        print(f"the softmax is full: the vocabulary holds {training.inputs.n_candidates:,} words", file=sys.stderr)
     with show_training() as report, _stop_on_signals() as stop:
-        training.run(report, stop)
+        training.go_on(report, stop)
     print(f"{directory}/weights.hdf5")
-    if training.run_.heldout:
+    if training.run.heldout:
         with progress("perplexity"):
-            result = heldout_perplexity(directory, [Path(path) for path in training.run_.heldout])
+            result = heldout_perplexity(directory, [Path(path) for path in training.run.heldout])
         _print_perplexity(result, as_json=False)
 
 

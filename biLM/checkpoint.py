@@ -26,7 +26,7 @@ def write_checkpoint(directory: Path, step: int, arrays: Mapping[str, np.ndarray
     path = directory / f"step-{step:09d}.npz"
     text = np.frombuffer(json.dumps(state).encode("utf-8"), dtype=np.uint8)
     with whole_file(path) as partial, open(partial, "wb") as file:
-        np.savez(file, **{_STATE: text}, **arrays)
+        np.savez(file, **{_STATE: text}, **arrays)  # type: ignore[arg-type]
     for old in checkpoints(directory)[:-KEPT]:
         old.unlink()
     return path

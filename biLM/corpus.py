@@ -14,7 +14,7 @@ import itertools
 import lzma
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -162,26 +162,14 @@ class Batch:
 class PackedBatches:
     """Batches without end, or until the sentences run out (what is left then in the rows is fewer than one batch).
 
-    `</S>` is never an input of the forward direction and `<S>` never one of the backward direction. `state()` is plain
-    data from which `PackedBatches.at` goes on with the same batches.
+    `</S>` is never an input of the forward direction and `<S>` never one of the backward direction. `rows` and the
+    position of the sentences are all that the next batches depend on.
     """
 
     def __init__(self, sentences: Iterator[list[str]], vocabulary: Vocabulary, batch_size: int, unroll_steps: int):
         self.sentences, self.vocabulary, self.unroll_steps = sentences, vocabulary, unroll_steps
         # of each row: inputs and targets of the forward direction, inputs and targets of the backward direction
         self.rows: list[list[list[str]]] = [[[], [], [], []] for _ in range(batch_size)]
-
-    @classmethod
-    def at(cls, state: dict[str, Any], paths: Sequence[Path], seed: int, vocabulary: Vocabulary, unroll_steps: int):
-        """The batches that come after `state()`."""
-        stream = SentenceStream(paths, seed, Position(**state["position"]))
-        batches = cls(stream, vocabulary, len(state["rows"]), unroll_steps)
-        batches.rows = [[list(tokens) for tokens in row] for row in state["rows"]]
-        return batches
-
-    def state(self) -> dict[str, Any]:
-        assert isinstance(self.sentences, SentenceStream)
-        return {"position": asdict(self.sentences.position), "rows": self.rows}
 
     def __iter__(self) -> Iterator[Batch]:
         return self

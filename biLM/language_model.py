@@ -63,6 +63,12 @@ class LanguageModel(keras.Model):
             self.words = self.add_weight((self.n_word_rows, self.bilm.options.lstm.projection_dim), "zeros", name="words")
         self.built = True
 
+    @property
+    def row_variables(self) -> list[keras.Variable]:
+        """The variables that hold rows of large matrices: the softmax's W and b, and the embedding's with word-id input."""
+        softmax = [] if self.softmax is None else [self.softmax.kernel, self.softmax.bias]
+        return softmax if self.words is None else [*softmax, self.words]
+
     def call(self, inputs, training=False):
         index = inputs["token_index"]
         indices = [index[:, d] for d in range(self.bilm.options.n_directions)]

@@ -18,11 +18,15 @@ class RowTable:
     """Matrices and their optimiser slots, all with V rows, and the variables of R rows that stand for them.
 
     Arguments:
+        name: of the table, in a checkpoint.
         matrices: pairs of a variable (R, ...) and its matrix (V, ...), which is changed in place.
         optimizer: a built one; its slots of the variables are found by their paths.
     """
 
-    def __init__(self, matrices: Sequence[tuple[keras.Variable, np.ndarray]], optimizer: keras.optimizers.Optimizer):
+    def __init__(
+        self, name: str, matrices: Sequence[tuple[keras.Variable, np.ndarray]], optimizer: keras.optimizers.Optimizer
+    ):
+        self.name = name
         self.held: list[tuple[keras.Variable, np.ndarray]] = list(matrices)
         for variable, matrix in matrices:
             for slot in slots_of(variable, optimizer):
@@ -43,8 +47,8 @@ class RowTable:
 
     def arrays(self) -> Iterator[tuple[str, np.ndarray]]:
         """Everything held, by name, for a checkpoint."""
-        for number, (variable, matrix) in enumerate(self.held):
-            yield f"rows/{number:02d}/{variable.path}", matrix
+        for number, (_, matrix) in enumerate(self.held):
+            yield f"{self.name}/{number}", matrix
 
 
 def slots_of(variable: keras.Variable, optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:

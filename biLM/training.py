@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import h5py
@@ -20,7 +20,7 @@ import keras
 import numpy as np
 
 from biLM.checkpoint import checkpoints, read_checkpoint, write_checkpoint
-from biLM.corpus import Batch, PackedBatches, SentenceStream, read_sentences
+from biLM.corpus import PackedBatches, Position, SentenceStream, read_sentences
 from biLM.errors import InputError, Stopped
 from biLM.files import whole_file
 from biLM.flags import from_mapping
@@ -31,7 +31,8 @@ from biLM.options import BiLMOptions
 from biLM.perplexity import Perplexity, perplexity
 from biLM.row_table import RowTable
 from biLM.run import read_run
-from biLM.softmax import Softmax, draw_candidates, log_expected_count
+from biLM.softmax import Softmax
+from biLM.training_inputs import TrainingInputs
 from biLM.training_options import TrainingOptions
 from biLM.vocabulary import Vocabulary
 from biLM.weights import load_bilm, save_bilm
@@ -60,7 +61,7 @@ class Training:
         self.directory = directory
         for left in [*directory.glob(".*.partial"), *directory.glob("checkpoints/.*.partial")]:
             left.unlink()  # what a killed process was writing
-        self.run_ = run = read_run(directory)
+        self.run = run = read_run(directory)
         self.training = training = from_mapping(TrainingOptions, run.training, str(directory / "training.json"))
         self.vocabulary = Vocabulary.read(directory / "vocab.txt")
         self.options = BiLMOptions.read(directory / "options.json")
@@ -68,40 +69,33 @@ class Training:
         keras.utils.set_random_seed(training.seed)
         bilm = BiLM(self.options, self.vocabulary)
         n_words, projection_dim = len(self.vocabulary), self.options.lstm.projection_dim
-        n_positions = training.batch_size * training.unroll_steps * self.options.n_directions
-        n_touched = self.n_candidates + n_positions
-        n_word_rows = 0
         if not self.options.char_cnn:
             bilm.encoder.trainable = False  # its rows are trained in `LanguageModel.words`, or are those of the softmax
-            n_touched += n_positions * training.share_embedding_softmax
-            n_word_rows = 0 if training.share_embedding_softmax else min(n_words, n_positions)
-        self.model = LanguageModel(bilm, min(n_words, n_touched), n_word_rows, training.batch_size, training.unroll_steps)
+        self.inputs = TrainingInputs(bilm, training, n_words)
+        n_rows, n_word_rows = self.inputs.n_softmax_rows, self.inputs.n_word_rows
+        self.model = LanguageModel(bilm, n_rows, n_word_rows, training.batch_size, training.unroll_steps)
         optimizer = build_optimizer(training, run.n_steps)
         optimizer.build(self.model.trainable_variables)
         self.model.compile(optimizer=optimizer, jit_compile=bilm.jit_compile)
         self.softmax = Softmax.initial(n_words, projection_dim, training.seed)
-        sampled = self.model.softmax
-        self.softmax_rows = RowTable([(sampled.kernel, self.softmax.kernel), (sampled.bias, self.softmax.bias)], optimizer)
+        variables = self.model.row_variables
+        matrices = [self.softmax.kernel, self.softmax.bias]
+        self.softmax_rows = RowTable("softmax", list(zip(variables, matrices, strict=False)), optimizer)
         self.word_rows = None
         if n_word_rows:
             self.words = np.array(bilm.encoder.embedding)
-            self.word_rows = RowTable([(self.model.words, self.words)], optimizer)
-        stream = SentenceStream(self.paths, training.seed)
-        self.batches = PackedBatches(stream, self.vocabulary, training.batch_size, training.unroll_steps)
+            self.word_rows = RowTable("words", [(variables[2], self.words)], optimizer)
+        self.stream = SentenceStream(self.paths, training.seed)
+        self.batches = PackedBatches(self.stream, self.vocabulary, training.batch_size, training.unroll_steps)
         self.step, self.losses = 0, [0.0, 0]
         self.best: float | None = None
         self.rows_since_best = 0
         self.sample = sample_sentences(map(Path, run.heldout), training.heldout_sentences, training.seed)
         self._restore()
 
-    @property
-    def n_candidates(self) -> int:
-        """Candidates of the softmax: all words where as many were asked for."""
-        return min(self.training.n_negative_samples_batch, len(self.vocabulary))
-
     # -- steps -----------------------------------------------------------------------------------------------------
 
-    def run(
+    def go_on(
         self, report: Callable[[Progress], None] = lambda progress: None, stop: Callable[[], str | None] = lambda: None
     ) -> None:
         """Trains to the end and leaves the best weights, or the last without held-out text, in the directory.
@@ -112,13 +106,13 @@ class Training:
         per_step = self.training.batch_size * self.training.unroll_steps
         saved = timed = time.monotonic()
         first, rate = self.step, 0.0
-        while self.step < self.run_.n_steps and not self._out_of_patience():
+        while self.step < self.run.n_steps and not self._out_of_patience():
             begin = time.monotonic()
             self.take_step()
             seconds = time.monotonic() - begin
             rate = per_step / seconds if rate == 0 else 0.9 * rate + 0.1 * per_step / seconds
             row = None
-            if self.step % self.training.eval_steps == 0 or self.step == self.run_.n_steps:
+            if self.step % self.training.eval_steps == 0 or self.step == self.run.n_steps:
                 average = (self.step - first) * per_step / (time.monotonic() - timed)
                 row = self._end_row(average)
                 saved = timed = time.monotonic()
@@ -126,7 +120,7 @@ class Training:
             elif time.monotonic() - saved > 60 * self.training.save_minutes:
                 self.save_checkpoint()
                 saved = time.monotonic()
-            report(Progress(self.step, self.run_.n_steps, self._mean_loss(row), rate, row))
+            report(Progress(self.step, self.run.n_steps, self._mean_loss(row), rate, row))
             if reason := stop():
                 if row is None:
                     self.save_checkpoint()
@@ -134,70 +128,40 @@ class Training:
 
     def take_step(self) -> float:
         """One batch; returns its loss in nats a prediction."""
-        inputs, touched, words = self.inputs(next(self.batches))
-        self.softmax_rows.load(touched)
+        inputs = self.inputs(next(self.batches), self.step)
+        self.softmax_rows.load(inputs.softmax_rows)
         if self.word_rows:
-            self.word_rows.load(words)
-        loss = float(self.model.train_on_batch(inputs)) / self.training.unroll_steps
+            self.word_rows.load(inputs.word_rows)
+        loss = float(self.model.train_on_batch(inputs.tensors)) / self.training.unroll_steps
         self.step += 1
         if not np.isfinite(loss):
             raise InputError(f"the loss is not finite at step {self.step}: {loss}. Lower --learning-rate.")
-        self.softmax_rows.store(touched)
+        self.softmax_rows.store(inputs.softmax_rows)
         if self.word_rows:
-            self.word_rows.store(words)
+            self.word_rows.store(inputs.word_rows)
         self.losses = [self.losses[0] + loss, self.losses[1] + 1]
         return loss
-
-    def inputs(self, batch: Batch) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-        """A batch as `LanguageModel` takes it, the softmax's rows that it touches, and the embedding's."""
-        training, n_words, bilm = self.training, len(self.vocabulary), self.model.bilm
-        n_directions = self.options.n_directions
-        rng = np.random.default_rng([training.seed, 1, self.step])
-        targets = batch.targets[:, :n_directions]
-        if self.n_candidates < n_words:
-            candidates, n_tries = draw_candidates(rng, n_words, self.n_candidates)
-            corrections = [log_expected_count(ids, n_words, n_tries) for ids in (targets, candidates)]
-        else:
-            candidates = np.arange(n_words, dtype=np.int32)
-            corrections = [np.zeros(targets.shape, np.float32), np.zeros(candidates.shape, np.float32)]
-        inputs = {
-            "token_index": batch.token_index[:, :n_directions],
-            "target_correction": corrections[0],
-            "candidate_correction": corrections[1],
-            "keep": (rng.random(training.batch_size) >= training.reset_probability).astype(np.float32),
-        }
-        used, words = [targets.ravel(), candidates], np.empty(0, np.int64)
-        if self.options.char_cnn:
-            inputs["characters"] = bilm.pad_rows(bilm.token_input()(batch.tokens, bilm.shape_step))
-        else:
-            ids = bilm.token_input()(batch.tokens)[inputs["token_index"]] - 1
-            if self.word_rows:
-                words, index = np.unique(ids, return_inverse=True)
-                inputs["token_index"] = index.reshape(ids.shape).astype(np.int32)
-            else:
-                used.append(ids.ravel())
-        touched = np.unique(np.concatenate(used))
-        inputs["targets"] = np.searchsorted(touched, targets).astype(np.int32)
-        inputs["candidates"] = np.searchsorted(touched, candidates).astype(np.int32)
-        if not self.options.char_cnn and not self.word_rows:
-            inputs["token_index"] = np.searchsorted(touched, ids).astype(np.int32)
-        return inputs, touched, words
 
     # -- what is measured and kept -----------------------------------------------------------------------------------
 
     def _end_row(self, tokens_per_second: float) -> Row:
         """Measures the held-out sample, keeps the weights if they are the best so far, writes a row and a checkpoint."""
         training, found = self.training, self.evaluate()
-        tokens = self.step * training.batch_size * training.unroll_steps
         row = Row(
-            self.step, self.batches.sentences.position.epoch, tokens, self._mean_loss(None),
-            found and found.forward, found and found.backward, found and found.both,
-            tokens_per_second, float(self.model.optimizer.learning_rate),
-        )  # fmt: skip
+            step=self.step,
+            epoch=self.stream.position.epoch,
+            tokens=self.step * training.batch_size * training.unroll_steps,
+            loss=self._mean_loss(None),
+            heldout_forward=found.forward if found else None,
+            heldout_backward=found.backward if found else None,
+            heldout_both=found.both if found else None,
+            tokens_per_second=tokens_per_second,
+            learning_rate=float(self.model.optimizer.learning_rate),
+        )
         self.losses = [0.0, 0]
         self.rows_since_best += 1
         if found is None or self.best is None or found.both < self.best:
-            self.best, self.rows_since_best = found and found.both, 0
+            self.best, self.rows_since_best = row.heldout_both, 0
             save(self.model.bilm, self.softmax, self.directory, training.weights_dtype)
         append_history(self.directory / "history.csv", row)
         self.save_checkpoint()
@@ -222,14 +186,14 @@ class Training:
     def save_checkpoint(self) -> None:
         state = {
             "step": self.step, "losses": self.losses, "best": self.best, "rows_since_best": self.rows_since_best,
-            "batches": self.batches.state(),
+            "position": asdict(self.stream.position), "rows": self.batches.rows,
         }  # fmt: skip
         write_checkpoint(self.directory / "checkpoints", self.step, dict(self._arrays()), state)
 
     def _variables(self) -> Iterator[tuple[str, keras.Variable]]:
         for kind, owner in (("model", self.model), ("optimizer", self.model.optimizer)):
             for number, variable in enumerate(owner.variables):
-                yield f"{kind}/{number:03d}/{variable.path}", variable
+                yield f"{kind}/{number:03d}", variable
 
     def _arrays(self) -> Iterator[tuple[str, np.ndarray]]:
         for name, variable in self._variables():
@@ -249,9 +213,8 @@ class Training:
             self._assign(path, arrays)
             self.step, self.losses = state["step"], state["losses"]
             self.best, self.rows_since_best = state["best"], state["rows_since_best"]
-            self.batches = PackedBatches.at(
-                state["batches"], self.paths, self.training.seed, self.vocabulary, self.training.unroll_steps
-            )
+            self.stream = SentenceStream(self.paths, self.training.seed, Position(**state["position"]))
+            self.batches.sentences, self.batches.rows = self.stream, state["rows"]
             break
         self.notices = problems
 

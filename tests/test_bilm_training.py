@@ -90,9 +90,11 @@ def test_batches_go_on_from_their_state(shards):
     batches = PackedBatches(SentenceStream(shards, seed=4), vocabulary, batch_size=3, unroll_steps=5)
     for _ in range(7):
         next(batches)
-    state = json.loads(json.dumps(batches.state()))
+    position, rows = batches.sentences.position, json.loads(json.dumps(batches.rows))
     expected = [next(batches) for _ in range(20)]
-    for batch, again in zip(expected, PackedBatches.at(state, shards, 4, vocabulary, 5), strict=False):
+    resumed = PackedBatches(SentenceStream(shards, 4, position), vocabulary, 3, 5)
+    resumed.rows = rows
+    for batch, again in zip(expected, resumed, strict=False):
         assert batch.tokens == again.tokens
         np.testing.assert_array_equal(batch.token_index, again.token_index)
         np.testing.assert_array_equal(batch.targets, again.targets)
@@ -235,7 +237,8 @@ def test_optimiser_steps_equal_the_oracle(tmp_path, clip_norm):
     batches = PackedBatches(SentenceStream(training.paths, 3), vocabulary, 2, 3)
     kept = set()
     for step, batch in zip(range(3), batches, strict=False):
-        inputs, touched, _ = training.inputs(batch)
+        step_inputs = training.inputs(batch, step)
+        inputs, touched = step_inputs.tensors, step_inputs.softmax_rows
         candidates, n_tries = draw_candidates(np.random.default_rng([3, 1, step]), len(vocabulary), 8)
         np.testing.assert_array_equal(touched[inputs["candidates"]], candidates)
         names = ["", "<S>", "</S>", *batch.tokens]

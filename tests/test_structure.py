@@ -28,7 +28,7 @@ LEVELS = {
         ],
         ["char_cnn", "lstm", "softmax", "row_table"],
         ["model"],
-        ["weights", "language_model"],
+        ["weights", "language_model", "training_inputs"],
         ["training", "perplexity", "embed"],
         ["__main__"],
     ],

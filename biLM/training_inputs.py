@@ -1,0 +1,73 @@
+"""Packed batches -> what one training step takes: tensors, and the rows of the large matrices that it touches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from biLM.corpus import Batch
+from biLM.model import BiLM
+from biLM.softmax import draw_candidates, log_expected_count
+from biLM.training_options import TrainingOptions
+
+
+@dataclass(frozen=True)
+class StepInputs:
+    """tensors: see `LanguageModel`. softmax_rows, word_rows: the vocabulary ids, rising, whose rows the step needs in the
+    softmax and, with word-id input, in the embedding (empty where that is the softmax)."""
+
+    tensors: dict[str, np.ndarray]
+    softmax_rows: np.ndarray
+    word_rows: np.ndarray
+
+
+class TrainingInputs:
+    """Makes `StepInputs` of batches. What is random depends on the seed and the number of the step alone."""
+
+    def __init__(self, bilm: BiLM, training: TrainingOptions, n_tokens_vocab: int):
+        self.bilm, self.training, self.n_tokens_vocab = bilm, training, n_tokens_vocab
+        self.n_candidates = min(training.n_negative_samples_batch, n_tokens_vocab)
+        self.has_characters = bilm.options.char_cnn is not None
+        n_positions = training.batch_size * training.unroll_steps * bilm.options.n_directions
+        shared = training.share_embedding_softmax
+        self.n_softmax_rows = min(n_tokens_vocab, self.n_candidates + n_positions * (2 if shared else 1))
+        self.n_word_rows = 0 if self.has_characters or shared else min(n_tokens_vocab, n_positions)
+
+    def __call__(self, batch: Batch, step: int) -> StepInputs:
+        rng = np.random.default_rng([self.training.seed, 1, step])
+        n_directions = self.bilm.options.n_directions
+        token_index, targets = batch.token_index[:, :n_directions], batch.targets[:, :n_directions]
+        candidates, candidate_correction, target_correction = self._candidates(rng, targets)
+        keep = (rng.random(self.training.batch_size) >= self.training.reset_probability).astype(np.float32)
+        tensors = {
+            "candidate_correction": candidate_correction, "target_correction": target_correction, "keep": keep,
+        }  # fmt: skip
+        used, word_rows = [targets.ravel(), candidates], np.empty(0, np.int64)
+        encoded = self.bilm.token_input()(batch.tokens, self.bilm.shape_step)
+        if self.has_characters:
+            tensors |= {"characters": self.bilm.pad_rows(encoded), "token_index": token_index}
+        elif self.n_word_rows:
+            word_rows, index = np.unique(encoded[token_index] - 1, return_inverse=True)
+            tensors["token_index"] = index.reshape(token_index.shape).astype(np.int32)
+        else:
+            used.append(encoded[token_index].ravel() - 1)
+        rows = np.unique(np.concatenate(used))
+        if "token_index" not in tensors:
+            tensors["token_index"] = _places(rows, encoded[token_index] - 1)
+        tensors |= {"targets": _places(rows, targets), "candidates": _places(rows, candidates)}
+        return StepInputs(tensors, rows, word_rows)
+
+    def _candidates(self, rng: np.random.Generator, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Candidates with their corrections and those of the targets; all words, uncorrected, where that many are asked."""
+        if self.n_candidates == self.n_tokens_vocab:
+            candidates = np.arange(self.n_tokens_vocab, dtype=np.int32)
+            return candidates, np.zeros(len(candidates), np.float32), np.zeros(targets.shape, np.float32)
+        candidates, n_tries = draw_candidates(rng, self.n_tokens_vocab, self.n_candidates)
+        correction = [log_expected_count(ids, self.n_tokens_vocab, n_tries) for ids in (candidates, targets)]
+        return candidates, correction[0], correction[1]
+
+
+def _places(rows: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Which row stands for each id."""
+    return np.searchsorted(rows, ids).astype(np.int32)

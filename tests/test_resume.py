@@ -1,0 +1,230 @@
+"""A training run that was killed, stopped or found its disk full goes on as if nothing had happened."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from conftest import PROJECT
+
+from biLM import InputError
+from biLM.checkpoint import checkpoints, read_checkpoint, write_checkpoint
+from biLM.training import Training
+
+N_STEPS = 60
+FLAGS = [
+    "--preset", "tiny", "--lstm-dim", "24", "--lstm-projection-dim", "8", "--char-cnn-filters", "[[1, 4], [3, 4]]",
+    "--batch-size", "4", "--unroll-steps", "5", "--n-negative-samples-batch", "50", "--max-steps", str(N_STEPS),
+    "--eval-steps", "4", "--seed", "5",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    """Two shards of made-up sentences, and a vocabulary so large that writing a checkpoint takes a while."""
+    folder, rng = tmp_path_factory.mktemp("text"), random.Random(0)
+    words = [f"word{k}" for k in range(300)]
+    for name in ("a.txt", "b.txt", "heldout.txt"):
+        lines = (" ".join(rng.choices(words, k=rng.randrange(3, 12))) for _ in range(60))
+        (folder / name).write_text("\n".join(lines) + "\n")
+    (folder / "vocab.txt").write_text(
+        "\n".join(["<S>", "</S>", "<UNK>", *words, *(f"rare{k}" for k in range(100_000))]) + "\n"
+    )
+    return folder
+
+
+def start(text: Path, out: Path, *more: str) -> list[str]:
+    shards, heldout = [str(text / "a.txt"), str(text / "b.txt")], str(text / "heldout.txt")
+    return ["--train", *shards, "--heldout", heldout, "--vocab", str(text / "vocab.txt"), "--out", str(out), *FLAGS, *more]
+
+
+def launch(arguments: list[str]) -> subprocess.Popen:
+    command = [sys.executable, "-m", "biLM", "train", *arguments]
+    return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(arguments: list[str]) -> subprocess.CompletedProcess:
+    process = launch(arguments)
+    out, err = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(text, tmp_path_factory):
+    out = tmp_path_factory.mktemp("whole") / "run"
+    done = finish(start(text, out))
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def contents(directory: Path) -> dict[str, np.ndarray]:
+    """All arrays of a finished run: weights, softmax, and the last checkpoint with its optimiser slots."""
+    found = {}
+    for name in ("weights.hdf5", "softmax.hdf5"):
+        with h5py.File(directory / name) as file:
+            file.visititems(
+                lambda key, x, name=name: found.update({name + key: x[()]} if isinstance(x, h5py.Dataset) else {})
+            )
+    arrays, _ = read_checkpoint(checkpoints(directory / "checkpoints")[-1])
+    return found | arrays
+
+
+def history(directory: Path) -> list[list[str]]:
+    """Rows without their tokens per second."""
+    rows = [line.split(",") for line in (directory / "history.csv").read_text().splitlines()]
+    return [row[:7] + row[8:] for row in rows]
+
+
+def assert_equal_runs(one: Path, other: Path) -> None:
+    left, right = contents(one), contents(other)
+    assert left.keys() == right.keys()
+    for name, array in left.items():
+        np.testing.assert_array_equal(array, right[name], err_msg=name)
+    assert history(one) == history(other)
+
+
+@pytest.mark.slow
+def test_a_run_killed_again_and_again_ends_as_if_it_never_was(text, uninterrupted, tmp_path):
+    out = tmp_path / "run"
+    process, killed_while_writing, kills = launch(start(text, out)), 0, 0
+    wanted = {"*.npz": 2, ".*.partial": 3}  # kills after a checkpoint, kills while one is written
+    while process.poll() is None:
+        pattern = "*.npz" if wanted["*.npz"] else ".*.partial"
+        seen = set((out / "checkpoints").glob("*.npz"))
+        while process.poll() is None and wanted[pattern]:
+            fresh = set((out / "checkpoints").glob(pattern)) - seen
+            if fresh:
+                process.kill()
+                process.communicate()
+                kills += 1
+                wanted[pattern] -= 1
+                killed_while_writing += bool(list((out / "checkpoints").glob(".*.partial")))
+                process = launch(["--resume", str(out)])
+                break
+            time.sleep(0.0005)
+        if not any(wanted.values()):
+            break
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    assert kills >= 3
+    assert killed_while_writing >= 1
+    assert not list(out.rglob(".*.partial"))
+    assert_equal_runs(out, uninterrupted)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_says_where_and_goes_on(text, uninterrupted, tmp_path, number):
+    process = launch(start(text, tmp_path / "run"))
+    while not checkpoints(tmp_path / "run" / "checkpoints"):
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, err = process.communicate()
+    assert process.returncode == 1
+    last = err.strip().splitlines()[-1]
+    assert last.startswith(f"biLM train: {signal.Signals(number).name}: stopped at step ")
+    assert last.endswith(f"Go on with: --resume {tmp_path / 'run'}")
+    done = finish(["--resume", str(tmp_path / "run")])
+    assert done.returncode == 0, done.stderr
+    assert_equal_runs(tmp_path / "run", uninterrupted)
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(text, uninterrupted, tmp_path):
+    import shutil
+
+    out = tmp_path / "run"
+    shutil.copytree(uninterrupted, out)
+    before, last = checkpoints(out / "checkpoints")
+    damaged = bytearray(last.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    last.write_bytes(damaged)
+    training = Training(out)
+    assert len(training.notices) == 1
+    assert training.notices[0].startswith(f"{last}: a damaged checkpoint: ")
+    assert f"step-{training.step:09d}.npz" == before.name
+    last.write_bytes(damaged[:1000])
+    assert Training(out).step == training.step
+    last.unlink()
+    training.go_on()
+    assert_equal_runs(out, uninterrupted)
+
+
+def test_checkpoints_are_refused_after_changes(uninterrupted, tmp_path):
+    import shutil
+
+    shutil.copytree(uninterrupted, tmp_path / "run")
+    options = json.loads((tmp_path / "run" / "options.json").read_text())
+    options["lstm"]["dim"] = 25
+    (tmp_path / "run" / "options.json").write_text(json.dumps(options))
+    with pytest.raises(InputError, match="a checkpoint of another shape: .* must be"):
+        Training(tmp_path / "run")
+
+
+def test_two_checkpoints_are_kept_and_none_is_half_written(tmp_path, monkeypatch):
+    for step in (1, 2, 3):
+        write_checkpoint(tmp_path, step, {"a/b": np.arange(step)}, {"step": step})
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-000000002.npz", "step-000000003.npz"]
+    arrays, state = read_checkpoint(tmp_path / "step-000000003.npz")
+    assert state == {"step": 3}
+    np.testing.assert_array_equal(arrays["a/b"], [0, 1, 2])
+    with pytest.raises(ValueError, match="pickle"):
+        write_checkpoint(tmp_path, 4, {"a": np.array([object()])}, {})
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-000000002.npz", "step-000000003.npz"]
+
+
+@pytest.fixture
+def full_disk(tmp_path):
+    """A file system of 12 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(place)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small tmpfs here: {mounted.stderr.decode().strip()}")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_is_said_and_the_last_checkpoint_stays(text, full_disk):
+    done = finish(start(text, full_disk / "run"))
+    assert done.returncode == 2
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("biLM train: error: ") and last.endswith("No space left on device.")
+    assert str(full_disk / "run") in last
+    assert not list(full_disk.rglob(".*.partial"))
+    for path in checkpoints(full_disk / "run" / "checkpoints"):
+        read_checkpoint(path)
+
+
+def test_resume_takes_no_other_option_and_needs_a_run(text, uninterrupted, tmp_path):
+    done = finish(["--resume", str(uninterrupted), "--seed", "3"])
+    assert done.returncode == 2
+    assert "--resume takes every option from the run. Received also: --seed." in done.stderr
+    done = finish(["--resume", str(tmp_path)])
+    assert done.returncode == 2
+    assert "training.json: no such file" in done.stderr
+    done = finish(start(text, uninterrupted))
+    assert done.returncode == 2
+    assert "holds a run already. Go on with it: `--resume" in done.stderr
+
+
+def test_changed_shards_are_noticed(text, uninterrupted):
+    path = text / "a.txt"
+    kept = path.read_bytes()
+    try:
+        path.write_bytes(kept + b"one more\n")
+        with pytest.raises(InputError, match=r"a\.txt: must hold \d+ bytes, as when the run began"):
+            Training(uninterrupted)
+        os.rename(path, path.with_suffix(".gone"))
+        with pytest.raises(InputError, match=r"a\.txt: no such file; the run was started on it"):
+            Training(uninterrupted)
+        os.rename(path.with_suffix(".gone"), path)
+    finally:
+        path.write_bytes(kept)
