@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-Report = Callable[[int, int], None]  # (done, total)
+Report = Callable[[int, int | None], None]  # (done, total or None where it is not known)
 
 
 @contextmanager

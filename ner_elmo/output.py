@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 
 from biLM.errors import InputError
+from biLM.text import TextSentence
 from ner_elmo.entities import Entity, Span, tags_of
 from ner_elmo.predictor import NerTagger
-from ner_elmo.text import TextSentence
 
 
 def read_lines(paths: Sequence[str]) -> Iterator[str]:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from biLM import BiLM
 from biLM.model import TOKENS_PER_SENTENCE, batches_by_length
+from biLM.text import TextSentence, Tokenizer, split_tokens
 from ner_elmo.batching import Features, Tokens
 from ner_elmo.bundle import load_model
 from ner_elmo.decoding import Scores, decode
 from ner_elmo.entities import Entity, Span
 from ner_elmo.tagger import Tagger
-from ner_elmo.text import TextSentence, Tokenizer, split_tokens
 
 LINES_AT_ONCE = 256  # of a stream: enough to sort sentences by length, few enough to stay small
 

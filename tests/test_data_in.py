@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from biLM import InputError
+from biLM.text import Tokenizer, split_tokens
 from ner_elmo import read_sentences
 from ner_elmo.entities import Span, TagSet, detect_scheme, spans_of, tags_of
 from ner_elmo.metrics import evaluate
-from ner_elmo.text import Tokenizer, split_tokens
 
 
 @st.composite

@@ -1,0 +1,161 @@
+"""`python -m biLM train | perplexity`"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from biLM.errors import InputError
+from biLM.flags import add_flags, from_mapping, given, option
+from biLM.options import BiLMOptions, CharCNNOptions, LSTMOptions
+from biLM.presets import PRESETS
+from biLM.progress import progress, show_training
+from biLM.startup import start_keras
+from biLM.training_options import TrainingOptions
+
+
+@dataclasses.dataclass(frozen=True)
+class _TopLevel:
+    """Keys of options.json that stand outside its sections and shape the network."""
+
+    bidirectional: bool = option(True, "both directions, or the forward one alone")
+    dropout: float = option(0.1, "on the input of each LSTM layer and before the softmax, in training")
+
+
+def add(commands) -> None:
+    _add_train(commands.add_parser("train", help="train a biLM on tokenised text, a sentence a line"))
+    perplexity = commands.add_parser("perplexity", help="held-out perplexity, full softmax, every prediction counted")
+    perplexity.add_argument("directory", type=Path, metavar="DIR", help="what `train` wrote")
+    perplexity.add_argument("files", nargs="+", metavar="FILE", help="tokenised text, plain, .gz or .xz")
+    perplexity.add_argument(
+        "--batch-size",
+        type=int,
+        default=64,
+        metavar="N",
+        help="sentences of a batch; the result is the same. Default: 64.",
+    )
+    perplexity.add_argument("--json", action="store_true", help="one JSON line")
+    perplexity.set_defaults(run=_perplexity)
+
+
+def _add_train(train: argparse.ArgumentParser) -> None:
+    train.add_argument(
+        "--train", nargs="+", metavar="GLOB", help="training shards: tokenised text, a sentence a line, plain, .gz or .xz"
+    )
+    train.add_argument("--heldout", nargs="+", metavar="GLOB", help="text whose perplexity is measured during and after")
+    train.add_argument("--out", type=Path, metavar="DIR", help="directory of the new run")
+    train.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in DIR; takes no other option")
+    train.add_argument("--vocab", type=Path, metavar="FILE", help="vocabulary; counted from the shards when not given")
+    train.add_argument("--vocab-size", type=int, metavar="N", help="most words of a counted vocabulary; all when not given")
+    train.add_argument("--preset", choices=list(PRESETS), help="shape that the flags below start from. Default: small.")
+    train.add_argument("--no-char-cnn", action="store_true", help="word-id input: only words of the vocabulary are known")
+    add_flags(train.add_argument_group("training"), TrainingOptions)
+    shape = train.add_argument_group("shape, as in options.json")
+    add_flags(shape, _TopLevel)
+    add_flags(shape, LSTMOptions, "lstm", show_default=False)
+    add_flags(shape, CharCNNOptions, "char_cnn", show_default=False)
+    train.set_defaults(run=_train)
+
+
+def _train(args: argparse.Namespace) -> None:
+    if args.resume:
+        others = [name for name, value in vars(args).items() if value and name not in ("resume", "command", "run")]
+        if others:
+            raise InputError(f"--resume takes every option from the run. Received also: --{others[0].replace('_', '-')}.")
+    else:
+        for name in ("train", "out"):
+            if not getattr(args, name):
+                raise InputError(f"train: --{name} is needed for a new run, or --resume DIR to go on with one.")
+        _start_run(args)
+    directory = args.resume or args.out
+    start_keras()
+
+    from biLM.training import Training, heldout_perplexity
+
+    training = Training(directory)
+    for notice in training.notices:
+        print(notice, file=sys.stderr)
+    if training.inputs.n_candidates < training.training.n_negative_samples_batch:
+        print(f"the softmax is full: the vocabulary holds {training.inputs.n_candidates:,} words", file=sys.stderr)
+    with show_training() as report, _stop_on_signals() as stop:
+        training.go_on(report, stop)
+    print(f"{directory}/weights.hdf5")
+    if training.run.heldout:
+        with progress("perplexity"):
+            result = heldout_perplexity(directory, [Path(path) for path in training.run.heldout])
+        _print_perplexity(result, as_json=False)
+
+
+def _start_run(args: argparse.Namespace) -> None:
+    options = _overlay(PRESETS[args.preset or "small"], args)
+    if args.no_char_cnn:
+        del options["char_cnn"]
+        options["n_tokens_vocab"] = 1  # until the vocabulary is known
+    training = from_mapping(TrainingOptions, given(args, TrainingOptions), "train")
+
+    from biLM.corpus import find_files
+    from biLM.run import start_run
+    from biLM.vocabulary import Vocabulary
+
+    paths = find_files(args.train)
+    heldout = find_files(args.heldout or [])
+    vocabulary = Vocabulary.read(args.vocab) if args.vocab else None
+    with progress("counting words") as report:
+        start_run(BiLMOptions.from_dict(options), training, paths, heldout, args.out, vocabulary, args.vocab_size, report)
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[Callable[[], str | None]]:
+    """Gives a function that says whether SIGTERM or Ctrl-C came; a second Ctrl-C interrupts at once."""
+    received: list[str] = []
+
+    def remember(number: int, frame: object) -> None:
+        received.append(signal.Signals(number).name)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, remember) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: f"{received[0]}: stopped" if received else None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _overlay(preset: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
+    """A preset's dictionary with the flags that were given."""
+    char_cnn = given(args, CharCNNOptions, "char_cnn")
+    if "embedding_dim" in char_cnn:
+        char_cnn["embedding"] = {"dim": char_cnn.pop("embedding_dim")}
+    return {
+        "lstm": preset["lstm"] | given(args, LSTMOptions, "lstm"),
+        "char_cnn": preset["char_cnn"] | char_cnn,
+        **given(args, _TopLevel),
+    }
+
+
+def _perplexity(args: argparse.Namespace) -> None:
+    from biLM.corpus import find_files
+
+    paths = find_files(args.files)
+    start_keras()
+
+    from biLM.training import heldout_perplexity
+
+    with progress("perplexity"):
+        result = heldout_perplexity(args.directory, paths, args.batch_size)
+    _print_perplexity(result, args.json)
+
+
+def _print_perplexity(result, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(dataclasses.asdict(result)))
+        return
+    for name, value in dataclasses.asdict(result).items():
+        print(f"{name:20} {value}")
