@@ -29,8 +29,12 @@ class _TopLevel:
     dropout: float = option(0.1, "on the input of each LSTM layer and before the softmax, in training")
 
 
+_TUNING = {"optimizer": "adam", "learning_rate": 0.0005, "n_epochs": 2, "warmup_steps": 500}  # where `tune` differs
+
+
 def add(commands) -> None:
     _add_train(commands.add_parser("train", help="train a biLM on tokenised text, a sentence a line"))
+    _add_tune(commands.add_parser("tune", help="go on from weights that are there, on new text, with a new vocabulary"))
     perplexity = commands.add_parser("perplexity", help="held-out perplexity, full softmax, every prediction counted")
     perplexity.add_argument("directory", type=Path, metavar="DIR", help="what `train` wrote")
     perplexity.add_argument("files", nargs="+", metavar="FILE", help="tokenised text, plain, .gz or .xz")
@@ -64,9 +68,26 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.set_defaults(run=_train)
 
 
+def _add_tune(tune: argparse.ArgumentParser) -> None:
+    tune.add_argument("weights", type=Path, metavar="WEIGHTS", help="weights.hdf5 or its directory")
+    tune.add_argument("--train", nargs="+", required=True, metavar="GLOB", help="training shards, as for `train`")
+    tune.add_argument(
+        "--heldout", nargs="+", required=True, metavar="GLOB", help="text whose perplexity is measured before and after"
+    )
+    tune.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="directory of the new run; `train --resume` goes on with it"
+    )
+    tune.add_argument("--vocab", type=Path, metavar="FILE", help="vocabulary; counted from the shards when not given")
+    tune.add_argument("--vocab-size", type=int, metavar="N", help="most words of a counted vocabulary; all when not given")
+    tune.add_argument("--dropout", type=float, metavar="X", help="in training; that of the weights' options when not given")
+    add_flags(tune.add_argument_group("training"), TrainingOptions, defaults=_TUNING)
+    tune.set_defaults(run=_tune)
+
+
 def _train(args: argparse.Namespace) -> None:
     if args.resume:
-        others = [name for name, value in vars(args).items() if value and name not in ("resume", "command", "run")]
+        passed_over = ("resume", "command", "run")
+        others = [name for name, value in vars(args).items() if value and name not in passed_over]
         if others:
             raise InputError(f"--resume takes every option from the run. Received also: --{others[0].replace('_', '-')}.")
     else:
@@ -74,23 +95,58 @@ def _train(args: argparse.Namespace) -> None:
             if not getattr(args, name):
                 raise InputError(f"train: --{name} is needed for a new run, or --resume DIR to go on with one.")
         _start_run(args)
-    directory = args.resume or args.out
     start_keras()
 
-    from biLM.training import Training, heldout_perplexity
+    from biLM.training import Training
 
-    training = Training(directory)
+    _go_on(Training(args.resume or args.out))
+
+
+def _go_on(training) -> None:
+    """Trains to the end and prints the held-out perplexity of the weights that were kept."""
+    from biLM.training import heldout_perplexity
+
     for notice in training.notices:
         print(notice, file=sys.stderr)
     if training.inputs.n_candidates < training.training.n_negative_samples_batch:
         print(f"the softmax is full: the vocabulary holds {training.inputs.n_candidates:,} words", file=sys.stderr)
     with show_training() as report, _stop_on_signals() as stop:
         training.go_on(report, stop)
-    print(f"{directory}/weights.hdf5")
+    print(f"{training.directory}/weights.hdf5")
     if training.run.heldout:
         with progress("perplexity"):
-            result = heldout_perplexity(directory, [Path(path) for path in training.run.heldout])
+            result = heldout_perplexity(training.directory, [Path(path) for path in training.run.heldout])
         _print_perplexity(result, as_json=False)
+
+
+def _tune(args: argparse.Namespace) -> None:
+    from biLM.corpus import find_files, read_sentences
+    from biLM.vocabulary import Vocabulary
+
+    training = from_mapping(TrainingOptions, _TUNING | given(args, TrainingOptions), "tune")
+    paths, heldout = find_files(args.train), find_files(args.heldout)
+    vocabulary = Vocabulary.read(args.vocab) if args.vocab else None
+    start_keras()
+
+    from biLM.perplexity import perplexity
+    from biLM.tuning import start_tuning
+
+    with progress("counting words") as report:
+        run, carried = start_tuning(
+            args.weights, training, paths, heldout, args.out, vocabulary, args.vocab_size, args.dropout, report
+        )  # fmt: skip
+    if carried.shared:
+        print(f"{carried.shared:,} words keep their softmax rows, {carried.new:,} are new", file=sys.stderr)
+        run.prepare_to_evaluate()
+        with progress("perplexity"):
+            before = perplexity(run.model, run.softmax, run.vocabulary, read_sentences(heldout))
+        print(f"{'before':20} {before.both}")
+    else:
+        print(
+            f"no softmax beside {args.weights}: it is learned anew, the first {training.warmup_steps:,} steps alone "
+            "(the row of history.csv there is the perplexity before)", file=sys.stderr,
+        )  # fmt: skip
+    _go_on(run)
 
 
 def _start_run(args: argparse.Namespace) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from types import UnionType
+from collections.abc import Mapping
+from types import MappingProxyType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from biLM.errors import InputError, nearest
@@ -28,18 +29,20 @@ def add_flags(
     prefix: str = "",
     show_default: bool = True,
     leave_out: tuple[str, ...] = (),
+    defaults: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Adds a flag for each field of a dataclass; `prefix` stands before the name, dots and underscores become dashes.
 
-    leave_out: fields that get no flag here."""
+    leave_out: fields that get no flag here. defaults: to show in place of the fields' own."""
     hints = get_type_hints(cls)
     for field in dataclasses.fields(cls):
         kind = _reader(hints[field.name])
         if kind is None or field.name in leave_out:
             continue
         text = field.metadata.get("help", "").replace("%", "%%")
-        if show_default and field.default not in (None, dataclasses.MISSING):
-            text = f"{text}. Default: {field.default}." if text else f"Default: {field.default}."
+        default = defaults.get(field.name, field.default)
+        if show_default and default not in (None, dataclasses.MISSING):
+            text = f"{text}. Default: {default}." if text else f"Default: {default}."
         settings: dict[str, Any] = {"help": text, "default": None, "dest": _dest(field.name, prefix)}
         if kind is bool:
             settings["action"] = argparse.BooleanOptionalAction

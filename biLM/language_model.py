@@ -22,10 +22,11 @@ class LanguageModel(keras.Model):
         unroll_steps: the gradient is that of loss * unroll_steps, as in the reference.
 
     Call in training: `characters` (U, C), `token_index` and `targets` (B, D, S) with D directions, each in reading order,
-        `target_correction` (B, D, S), `candidates` and `candidate_correction` (S',) (see `SampledSoftmax`), `keep` (B,) ->
-        the mean cross-entropy in nats of each direction, (D,). Rows start from the carried state times `keep`: 0 where a
-        row starts anew from zeros. Targets and candidates are numbers of rows of the softmax; with word-id input
-        `token_index` holds numbers of rows of the embedding, and there are no `characters`.
+        `target_correction` (B, D, S), `candidates` and `candidate_correction` (S',) (see `SampledSoftmax`), `keep` (B,),
+        `learn` (B,) -> the mean cross-entropy in nats of each direction, (D,). Rows start from the carried state times
+        `keep`: 0 where a row starts anew from zeros; `learn` is 0 where only the softmax is to learn. Targets and
+        candidates are numbers of rows of the softmax; with word-id input `token_index` holds numbers of rows of the
+        embedding, and there are no `characters`.
     Call otherwise: `characters`, `token_index` -> the top layer's outputs (B, D, S, P), each row from the biLM's initial
         state.
     """
@@ -85,6 +86,7 @@ class LanguageModel(keras.Model):
         for variable, value in zip(keras.tree.flatten(self.carried), keras.tree.flatten(final), strict=True):
             variable.assign(ops.stop_gradient(value))
         hidden = ops.stack([layers[-1] for layers in directions], axis=1)  # (B, D, S, P)
+        hidden = ops.where(inputs["learn"][:, None, None, None] > 0, hidden, ops.stop_gradient(hidden))
         hidden = ops.reshape(self.dropout(hidden, training=True), (-1, self.bilm.options.lstm.projection_dim))
         nats = self.softmax(
             hidden,

@@ -20,7 +20,8 @@ from biLM.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Run:
-    """What a run was started with: the content of training.json. `bytes`: the sizes of the training shards."""
+    """What a run was started with: the content of training.json. `bytes`: the sizes of the training shards. tuned_from:
+    the weights that `tune` began with; its run begins with a checkpoint that holds them."""
 
     train: list[str]
     bytes: list[int]
@@ -28,6 +29,7 @@ class Run:
     n_train_tokens: int
     n_steps: int
     training: dict[str, Any]
+    tuned_from: str | None = None
 
 
 def start_run(
@@ -39,6 +41,7 @@ def start_run(
     vocabulary: Vocabulary | None = None,
     vocabulary_size: int | None = None,
     report: Report = lambda done, total: None,
+    tuned_from: str | None = None,
 ) -> None:
     """Makes the directory of a new run: training.json, options.json and vocab.txt.
 
@@ -67,7 +70,7 @@ def start_run(
     options.write(out / "options.json")
     shards = [str(path.resolve()) for path in paths]
     sizes = [path.stat().st_size for path in paths]
-    run = Run(shards, sizes, [str(p.resolve()) for p in heldout], n_positions, n_steps, asdict(training))
+    run = Run(shards, sizes, [str(p.resolve()) for p in heldout], n_positions, n_steps, asdict(training), tuned_from)
     write_object(out / "training.json", asdict(run))
 
 

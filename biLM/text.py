@@ -10,6 +10,8 @@ from functools import lru_cache
 
 from biLM.errors import InputError
 
+STRINGS_KEPT = 500_000  # spaCy remembers every word that it has seen; beyond these it starts afresh
+
 
 @dataclass(frozen=True)
 class TextSentence:
@@ -33,7 +35,11 @@ class Tokenizer:
     def sentences(self, text: str) -> list[TextSentence]:
         """Sentences of a text of any length; a text of blanks only has none."""
         result = []
-        for sentence in _pipeline(self.lang)(text).sents:
+        pipeline = _pipeline(self.lang)
+        if len(pipeline.vocab.strings) > STRINGS_KEPT:
+            _pipeline.cache_clear()
+            pipeline = _pipeline(self.lang)
+        for sentence in pipeline(text).sents:
             tokens = [token for token in sentence if not token.is_space]
             if tokens:
                 starts = tuple(token.idx for token in tokens)

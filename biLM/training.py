@@ -55,9 +55,10 @@ class Training:
 
     Arguments:
         directory: of the run (see `start_run`).
+        begin: the run is being made, and its first weights are still to come (see `biLM.tuning`).
     """
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path, begin: bool = False):
         self.directory = directory
         for left in [*directory.glob(".*.partial"), *directory.glob("checkpoints/.*.partial")]:
             left.unlink()  # what a killed process was writing
@@ -69,11 +70,10 @@ class Training:
         keras.utils.set_random_seed(training.seed)
         bilm = BiLM(self.options, self.vocabulary)
         n_words, projection_dim = len(self.vocabulary), self.options.lstm.projection_dim
-        if not self.options.char_cnn:
-            bilm.encoder.trainable = False  # its rows are trained in `LanguageModel.words`, or are those of the softmax
         self.inputs = TrainingInputs(bilm, training, n_words)
         n_rows, n_word_rows = self.inputs.n_softmax_rows, self.inputs.n_word_rows
         self.model = LanguageModel(bilm, n_rows, n_word_rows, training.batch_size, training.unroll_steps)
+        self._freeze(training.freeze)
         optimizer = build_optimizer(training, run.n_steps)
         optimizer.build(self.model.trainable_variables)
         self.model.compile(optimizer=optimizer, jit_compile=bilm.jit_compile)
@@ -81,7 +81,7 @@ class Training:
         variables = self.model.row_variables
         matrices = [self.softmax.kernel, self.softmax.bias]
         self.softmax_rows = RowTable("softmax", list(zip(variables, matrices, strict=False)), optimizer)
-        self.word_rows = None
+        self.word_rows, self.words = None, self.softmax.kernel
         if n_word_rows:
             self.words = np.array(bilm.encoder.embedding)
             self.word_rows = RowTable("words", [(variables[2], self.words)], optimizer)
@@ -92,6 +92,17 @@ class Training:
         self.rows_since_best = 0
         self.sample = sample_sentences(map(Path, run.heldout), training.heldout_sentences, training.seed)
         self._restore()
+        if run.tuned_from and not begin and not checkpoints(directory / "checkpoints"):
+            raise InputError(f"{directory}: was cut off before its first checkpoint. Remove it and start `tune` again.")
+
+    def _freeze(self, parts: Sequence[str]) -> None:
+        bilm = self.model.bilm
+        # the rows of word ids are trained in `LanguageModel.words`, or are those of the softmax
+        bilm.encoder.trainable = self.options.char_cnn is not None and "characters" not in parts
+        if self.model.words is not None:
+            self.model.words.trainable = "characters" not in parts
+        for stack in bilm.directions:
+            stack.trainable = "lstm" not in parts
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
@@ -112,7 +123,7 @@ class Training:
             seconds = time.monotonic() - begin
             rate = per_step / seconds if rate == 0 else 0.9 * rate + 0.1 * per_step / seconds
             row = None
-            if self.step % self.training.eval_steps == 0 or self.step == self.run.n_steps:
+            if self.step % self.training.eval_steps == 0 or self.step in (self.run.n_steps, self.training.warmup_steps):
                 average = (self.step - first) * per_step / (time.monotonic() - timed)
                 row = self._end_row(average)
                 saved = timed = time.monotonic()
@@ -167,12 +178,15 @@ class Training:
         self.save_checkpoint()
         return row
 
-    def evaluate(self) -> Perplexity | None:
-        """Perplexity of the held-out sample; the initial state that sentences start from is found anew."""
-        bilm = self.model.bilm
+    def prepare_to_evaluate(self) -> None:
+        """Finds the state that sentences start from anew, and gives word-id input its trained rows."""
         if not self.options.char_cnn:
-            bilm.encoder.embedding.assign(self.words if self.word_rows else self.softmax.kernel)
-        bilm.warm_up()
+            self.model.bilm.encoder.embedding.assign(self.words)
+        self.model.bilm.warm_up()
+
+    def evaluate(self) -> Perplexity | None:
+        """Perplexity of the held-out sample."""
+        self.prepare_to_evaluate()
         return perplexity(self.model, self.softmax, self.vocabulary, self.sample) if self.sample else None
 
     def _mean_loss(self, row: Row | None) -> float:
@@ -279,12 +293,20 @@ def load_language_model(directory: Path) -> tuple[LanguageModel, Softmax, Vocabu
     path = directory / "softmax.hdf5"
     if not path.is_file():
         raise InputError(f"{path}: no such file. Perplexity needs the softmax that `python -m biLM train` leaves there.")
-    shape = (len(vocabulary), bilm.options.lstm.projection_dim)
-    with h5py.File(path, "r") as file:
-        if file["W"].shape != shape:
-            raise InputError(f"{path}: W must be {shape} for this vocabulary. Received: {file['W'].shape}.")
-        softmax = Softmax(file["W"][()].astype(np.float32), file["b"][()].astype(np.float32))
+    softmax = load_softmax(path, (len(vocabulary), bilm.options.lstm.projection_dim))
     return LanguageModel(bilm), softmax, vocabulary
+
+
+def load_softmax(path: Path, shape: tuple[int, int]) -> Softmax:
+    """Reads softmax.hdf5. Raises InputError where its W is not of the shape (V, P)."""
+    try:
+        with h5py.File(path, "r") as file:
+            found = Softmax(file["W"][()].astype(np.float32), file["b"][()].astype(np.float32))
+    except (OSError, KeyError) as error:
+        raise InputError(f"{path}: not a softmax file, or a damaged one: {error}.") from error
+    if found.kernel.shape != shape or found.bias.shape != shape[:1]:
+        raise InputError(f"{path}: W must be {shape} for this vocabulary. Received: {found.kernel.shape}.")
+    return found
 
 
 def heldout_perplexity(directory: Path, paths: Sequence[Path], batch_size: int = 64) -> Perplexity:

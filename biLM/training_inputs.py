@@ -40,8 +40,10 @@ class TrainingInputs:
         token_index, targets = batch.token_index[:, :n_directions], batch.targets[:, :n_directions]
         candidates, candidate_correction, target_correction = self._candidates(rng, targets)
         keep = (rng.random(self.training.batch_size) >= self.training.reset_probability).astype(np.float32)
+        learn = np.full(self.training.batch_size, step >= self.training.warmup_steps, np.float32)
         tensors = {
             "candidate_correction": candidate_correction, "target_correction": target_correction, "keep": keep,
+            "learn": learn,
         }  # fmt: skip
         used, word_rows = [targets.ravel(), candidates], np.empty(0, np.int64)
         encoded = self.bilm.token_input()(batch.tokens, self.bilm.shape_step)

@@ -29,6 +29,10 @@ class TrainingOptions:
     reset_probability: float = option(
         0.1, "chance that a row's carried state starts anew from zeros at a batch (0: bilm-tf)"
     )
+    freeze: tuple[Literal["characters", "lstm"], ...] = option(
+        (), "parts that stay as they are, a JSON list of: characters (or the embedding of word ids), lstm"
+    )
+    warmup_steps: int = option(0, "first steps that train the softmax alone")
     eval_steps: int = option(500, "batches between two rows of history.csv, each with held-out perplexity")
     heldout_sentences: int = option(1000, "sentences of the held-out text, drawn at random, that each row measures")
     patience: int | None = option(None, "stop after this many rows without a better held-out perplexity")

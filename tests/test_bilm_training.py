@@ -214,7 +214,6 @@ TINY_SHAPE = {
 
 def new_run(directory, options=None, text=TEXT, vocabulary=None, **training) -> Training:
     """A run on a small text."""
-    directory.mkdir(exist_ok=True)
     (directory / "text.txt").write_text("".join(" ".join(sentence) + "\n" for sentence in text))
     raw = options or oracle.random_options(**TINY_SHAPE) | {"dropout": 0.0}
     settings = TrainingOptions(
@@ -257,6 +256,56 @@ def test_optimiser_steps_equal_the_oracle(tmp_path, clip_norm):
     for name, array in expected.weights.items():
         assert not np.array_equal(array, weights[name]), f"{name} was not trained"
         np.testing.assert_allclose(found[name], array, atol=1e-5, err_msg=name)
+
+
+WORDS = {"lstm": oracle.random_options()["lstm"], "n_tokens_vocab": 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        (WORDS, {}),
+        (WORDS, {"share_embedding_softmax": True}),
+        (WORDS | {"bidirectional": False}, {"n_negative_samples_batch": 10_000}),
+        (oracle.random_options() | {"bidirectional": False}, {}),
+    ],
+    ids=["words", "words, one matrix", "words, forward only, full softmax", "characters, forward only"],
+)
+def test_every_kind_of_model_learns_and_is_read_back(tmp_path, options, settings):
+    small = {"max_steps": 300, "eval_steps": 300, "batch_size": 4, "n_negative_samples_batch": 16}
+    settings = small | {"optimizer": "adam", "learning_rate": 0.02} | settings
+    run = new_run(tmp_path, options | {"dropout": 0.0}, **settings)
+    untrained = {variable.path: np.array(variable) for variable in run.model.trainable_variables}
+    run.go_on()
+    for variable in run.model.trainable_variables:
+        assert not np.array_equal(np.array(variable), untrained[variable.path]), variable.path
+    model, softmax, vocabulary = load_language_model(tmp_path / "run")
+    found = perplexity(model, softmax, vocabulary, TEXT)
+    assert found.both < 12  # 34 words: untrained it is above 30
+    assert (found.backward is None) == (options.get("bidirectional") is False)
+    assert found == perplexity(run.model, run.softmax, run.vocabulary, TEXT)
+    if settings.get("share_embedding_softmax"):
+        np.testing.assert_array_equal(np.asarray(model.bilm.encoder.embedding), softmax.kernel)
+    vectors = model.bilm.embed([TEXT[0], ["unheard-of"]])
+    assert vectors[0].shape == (3, len(TEXT[0]), model.bilm.width)
+
+
+def test_one_matrix_for_input_and_softmax_needs_word_ids(tmp_path):
+    with pytest.raises(InputError, match="share_embedding_softmax needs word-id input"):
+        new_run(tmp_path, share_embedding_softmax=True)
+
+
+def test_training_stops_when_it_gets_no_better(tmp_path):
+    run = new_run(tmp_path, max_steps=500, eval_steps=5, patience=2, optimizer="adam", learning_rate=0.05)
+    run.sample = [["quite", "another", "text"]]  # what is learned is worth nothing here
+    run.go_on()
+    rows = [line.split(",") for line in (tmp_path / "run" / "history.csv").read_text().splitlines()[1:]]
+    perplexities = [float(row[6]) for row in rows]
+    best = perplexities.index(min(perplexities))
+    assert run.step < 500
+    assert len(rows) == best + 3
+    model, softmax, vocabulary = load_language_model(tmp_path / "run")
+    assert perplexity(model, softmax, vocabulary, run.sample).both == pytest.approx(min(perplexities), rel=1e-5)
 
 
 @pytest.fixture(scope="module")

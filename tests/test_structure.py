@@ -33,6 +33,7 @@ LEVELS = {
         ["model"],
         ["weights", "language_model", "training_inputs"],
         ["training", "perplexity", "embed"],
+        ["tuning"],
         ["commands_text", "commands_training", "commands_vectors"],
         ["__main__"],
     ],
@@ -98,7 +99,7 @@ def test_importing_loads_nothing_heavy(package):
     "command",
     [
         ["train_ner.py"], ["predict.py"], ["-m", "biLM"], ["-m", "biLM", "train"], ["-m", "biLM", "perplexity"],
-        ["-m", "biLM", "dump"], ["-m", "biLM", "prepare"], ["-m", "biLM", "vocab"],
+        ["-m", "biLM", "dump"], ["-m", "biLM", "prepare"], ["-m", "biLM", "vocab"], ["-m", "biLM", "tune"],
     ],
 )  # fmt: skip
 def test_help_needs_no_keras(command):
