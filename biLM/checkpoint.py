@@ -26,7 +26,7 @@ def write_checkpoint(directory: Path, step: int, arrays: Mapping[str, np.ndarray
     path = directory / f"step-{step:09d}.npz"
     text = np.frombuffer(json.dumps(state).encode("utf-8"), dtype=np.uint8)
     with whole_file(path) as partial, open(partial, "wb") as file:
-        np.savez(file, **{_STATE: text}, **arrays)  # type: ignore[arg-type]
+        np.savez(file, allow_pickle=False, **{_STATE: text}, **arrays)  # type: ignore[arg-type]
     for old in checkpoints(directory)[:-KEPT]:
         old.unlink()
     return path
@@ -40,7 +40,7 @@ def checkpoints(directory: Path) -> list[Path]:
 def read_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays and the state of a checkpoint. Raises InputError where it is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         return arrays, json.loads(arrays.pop(_STATE).tobytes())
     except (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError) as error:

@@ -204,15 +204,20 @@ class Training:
         }  # fmt: skip
         write_checkpoint(self.directory / "checkpoints", self.step, dict(self._arrays()), state)
 
+    def _tables(self) -> list[RowTable]:
+        return [self.softmax_rows, self.word_rows] if self.word_rows else [self.softmax_rows]
+
     def _variables(self) -> Iterator[tuple[str, keras.Variable]]:
+        """All variables but those that hold rows of a table: what is in them between two steps has no meaning."""
+        rows = {id(variable) for table in self._tables() for variable, _ in table.held}
         for kind, owner in (("model", self.model), ("optimizer", self.model.optimizer)):
-            for number, variable in enumerate(owner.variables):
+            for number, variable in enumerate(v for v in owner.variables if id(v) not in rows):
                 yield f"{kind}/{number:03d}", variable
 
     def _arrays(self) -> Iterator[tuple[str, np.ndarray]]:
         for name, variable in self._variables():
             yield name, np.asarray(variable)
-        for table in filter(None, (self.softmax_rows, self.word_rows)):
+        for table in self._tables():
             yield from table.arrays()
 
     def _restore(self) -> None:
@@ -243,7 +248,7 @@ class Training:
             )
         for name, variable in self._variables():
             variable.assign(arrays[name])
-        for table in filter(None, (self.softmax_rows, self.word_rows)):
+        for table in self._tables():
             for name, matrix in table.arrays():
                 matrix[...] = arrays[name]
 
