@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from biLM.errors import InputError
+from biLM.errors import EXIT_FAILED, InputError
 from biLM.flags import add_flags, from_mapping, given, option
 from biLM.options import BiLMOptions, CharCNNOptions, LSTMOptions
 from biLM.presets import PRESETS
@@ -29,6 +30,7 @@ class _TopLevel:
     dropout: float = option(0.1, "on the input of each LSTM layer and before the softmax, in training")
 
 
+_PLACEMENT = ("devices", "coordinator", "process_count", "process_index")
 _TUNING = {"optimizer": "adam", "learning_rate": 0.0005, "n_epochs": 2, "warmup_steps": 500}  # where `tune` differs
 
 
@@ -60,6 +62,13 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--vocab-size", type=int, metavar="N", help="most words of a counted vocabulary; all when not given")
     train.add_argument("--preset", choices=list(PRESETS), help="shape that the flags below start from. Default: small.")
     train.add_argument("--no-char-cnn", action="store_true", help="word-id input: only words of the vocabulary are known")
+    together = train.add_argument_group(
+        "several devices, processes or hosts (JAX backend; all processes must see the same DIR and shards)"
+    )
+    together.add_argument("--devices", type=int, metavar="N", help="of this process. Default: 1.")
+    together.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 listens")
+    together.add_argument("--process-count", type=int, metavar="N", help="processes in all. Default: 1.")
+    together.add_argument("--process-index", type=int, metavar="I", help="of this process, from 0. Default: 0.")
     add_flags(train.add_argument_group("training"), TrainingOptions)
     shape = train.add_argument_group("shape, as in options.json")
     add_flags(shape, _TopLevel)
@@ -86,7 +95,7 @@ def _add_tune(tune: argparse.ArgumentParser) -> None:
 
 def _train(args: argparse.Namespace) -> None:
     if args.resume:
-        passed_over = ("resume", "command", "run")
+        passed_over = ("resume", "command", "run", *_PLACEMENT)
         others = [name for name, value in vars(args).items() if value and name not in passed_over]
         if others:
             raise InputError(f"--resume takes every option from the run. Received also: --{others[0].replace('_', '-')}.")
@@ -94,12 +103,39 @@ def _train(args: argparse.Namespace) -> None:
         for name in ("train", "out"):
             if not getattr(args, name):
                 raise InputError(f"train: --{name} is needed for a new run, or --resume DIR to go on with one.")
-        _start_run(args)
+        if not args.process_index:
+            _start_run(args)
+    directory = args.resume or args.out
+    if any(getattr(args, name) is not None for name in _PLACEMENT):
+        _train_with_others(args, directory)
+        return
     start_keras()
 
     from biLM.training import Training
 
-    _go_on(Training(args.resume or args.out))
+    _go_on(Training(directory))
+
+
+def _train_with_others(args: argparse.Namespace, directory: Path) -> None:
+    from biLM.distribution import connect, lost_errors, wait_for_all
+
+    if args.coordinator:
+        print(f"waiting for {args.process_count} processes at {args.coordinator}", file=sys.stderr)
+    placement = connect(args.devices, args.coordinator, args.process_count or 1, args.process_index or 0)
+    start_keras()
+
+    from biLM.training import Training
+
+    try:
+        wait_for_all("the run is made", placement)
+        _go_on(Training(directory, placement=placement))
+    except lost_errors() as error:
+        reason = str(error).splitlines()[0]
+        print(
+            f"biLM train: error: another process is gone, or out of reach: {reason} Start all of them again with: "
+            f"--resume {directory}", file=sys.stderr, flush=True,
+        )  # fmt: skip
+        os._exit(EXIT_FAILED)  # an ordinary end would wait a minute for the lost process, and then abort
 
 
 def _go_on(training) -> None:
@@ -110,6 +146,9 @@ def _go_on(training) -> None:
         print(notice, file=sys.stderr)
     if training.inputs.n_candidates < training.training.n_negative_samples_batch:
         print(f"the softmax is full: the vocabulary holds {training.inputs.n_candidates:,} words", file=sys.stderr)
+    if not training.placement.is_first:
+        training.go_on()
+        return
     with show_training() as report, _stop_on_signals() as stop:
         training.go_on(report, stop)
     print(f"{training.directory}/weights.hdf5")
@@ -133,7 +172,7 @@ def _tune(args: argparse.Namespace) -> None:
 
     with progress("counting words") as report:
         run, carried = start_tuning(
-            args.weights, training, paths, heldout, args.out, vocabulary, args.vocab_size, args.dropout, report
+            args.weights, training, paths, heldout, args.out, vocabulary, args.vocab_size, args.dropout, report=report
         )  # fmt: skip
     if carried.shared:
         print(f"{carried.shared:,} words keep their softmax rows, {carried.new:,} are new", file=sys.stderr)

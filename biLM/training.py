@@ -21,6 +21,7 @@ import numpy as np
 
 from biLM.checkpoint import checkpoints, read_checkpoint, write_checkpoint
 from biLM.corpus import PackedBatches, Position, SentenceStream, read_sentences
+from biLM.distribution import ALONE, Placement
 from biLM.errors import InputError, Stopped
 from biLM.files import whole_file
 from biLM.flags import from_mapping
@@ -56,35 +57,25 @@ class Training:
     Arguments:
         directory: of the run (see `start_run`).
         begin: the run is being made, and its first weights are still to come (see `biLM.tuning`).
+        placement: the devices and processes that take part.
     """
 
-    def __init__(self, directory: Path, begin: bool = False):
-        self.directory = directory
-        for left in [*directory.glob(".*.partial"), *directory.glob("checkpoints/.*.partial")]:
-            left.unlink()  # what a killed process was writing
+    def __init__(self, directory: Path, begin: bool = False, placement: Placement = ALONE):
+        self.directory, self.placement = directory, placement
+        if placement.is_first:
+            self._sweep()
         self.run = run = read_run(directory)
         self.training = training = from_mapping(TrainingOptions, run.training, str(directory / "training.json"))
+        placement.check(training.batch_size)
         self.vocabulary = Vocabulary.read(directory / "vocab.txt")
         self.options = BiLMOptions.read(directory / "options.json")
         self.paths = [Path(path) for path in run.train]
         keras.utils.set_random_seed(training.seed)
-        bilm = BiLM(self.options, self.vocabulary)
-        n_words, projection_dim = len(self.vocabulary), self.options.lstm.projection_dim
-        self.inputs = TrainingInputs(bilm, training, n_words)
-        n_rows, n_word_rows = self.inputs.n_softmax_rows, self.inputs.n_word_rows
-        self.model = LanguageModel(bilm, n_rows, n_word_rows, training.batch_size, training.unroll_steps)
-        self._freeze(training.freeze)
-        optimizer = build_optimizer(training, run.n_steps)
-        optimizer.build(self.model.trainable_variables)
-        self.model.compile(optimizer=optimizer, jit_compile=bilm.jit_compile)
-        self.softmax = Softmax.initial(n_words, projection_dim, training.seed)
-        variables = self.model.row_variables
-        matrices = [self.softmax.kernel, self.softmax.bias]
-        self.softmax_rows = RowTable("softmax", list(zip(variables, matrices, strict=False)), optimizer)
-        self.word_rows, self.words = None, self.softmax.kernel
-        if n_word_rows:
-            self.words = np.array(bilm.encoder.embedding)
-            self.word_rows = RowTable("words", [(variables[2], self.words)], optimizer)
+        with placement.scope():
+            self._build()
+        self.reader = self.model  # what measures: on this process's device alone
+        if placement.distribution is not None:
+            self.reader = LanguageModel(BiLM(self.options, self.vocabulary))
         self.stream = SentenceStream(self.paths, training.seed)
         self.batches = PackedBatches(self.stream, self.vocabulary, training.batch_size, training.unroll_steps)
         self.step, self.losses = 0, [0.0, 0]
@@ -94,6 +85,30 @@ class Training:
         self._restore()
         if run.tuned_from and not begin and not checkpoints(directory / "checkpoints"):
             raise InputError(f"{directory}: was cut off before its first checkpoint. Remove it and start `tune` again.")
+
+    def _sweep(self) -> None:
+        """Removes what a killed process was writing."""
+        for left in [*self.directory.glob(".*.partial"), *self.directory.glob("checkpoints/.*.partial")]:
+            left.unlink()
+
+    def _build(self) -> None:
+        training, n_words = self.training, len(self.vocabulary)
+        bilm = BiLM(self.options, self.vocabulary)
+        self.inputs = TrainingInputs(bilm, training, n_words, self.placement)
+        n_rows, n_word_rows = self.inputs.n_softmax_rows, self.inputs.n_word_rows
+        self.model = LanguageModel(bilm, n_rows, n_word_rows, training.batch_size, training.unroll_steps)
+        self._freeze(training.freeze)
+        optimizer = build_optimizer(training, self.run.n_steps)
+        optimizer.build(self.model.trainable_variables)
+        self.model.compile(optimizer=optimizer, jit_compile=bilm.jit_compile)
+        self.softmax = Softmax.initial(n_words, self.options.lstm.projection_dim, training.seed)
+        variables = self.model.row_variables
+        matrices = [self.softmax.kernel, self.softmax.bias]
+        self.softmax_rows = RowTable("softmax", list(zip(variables, matrices, strict=False)), optimizer)
+        self.word_rows, self.words = None, self.softmax.kernel
+        if n_word_rows:
+            self.words = np.array(bilm.encoder.embedding)
+            self.word_rows = RowTable("words", [(variables[2], self.words)], optimizer)
 
     def _freeze(self, parts: Sequence[str]) -> None:
         bilm = self.model.bilm
@@ -113,7 +128,8 @@ class Training:
 
         `stop()` is asked after every step; where it returns a reason, a checkpoint is written and `Stopped` raised.
         """
-        start_history(self.directory / "history.csv", self.step)
+        if self.placement.is_first:
+            start_history(self.directory / "history.csv", self.step)
         per_step = self.training.batch_size * self.training.unroll_steps
         saved = timed = time.monotonic()
         first, rate = self.step, 0.0
@@ -140,10 +156,11 @@ class Training:
     def take_step(self) -> float:
         """One batch; returns its loss in nats a prediction."""
         inputs = self.inputs(next(self.batches), self.step)
-        self.softmax_rows.load(inputs.softmax_rows)
-        if self.word_rows:
-            self.word_rows.load(inputs.word_rows)
-        loss = float(self.model.train_on_batch(inputs.tensors)) / self.training.unroll_steps
+        with self.placement.scope():
+            self.softmax_rows.load(inputs.softmax_rows)
+            if self.word_rows:
+                self.word_rows.load(inputs.word_rows)
+            loss = float(self.model.train_on_batch(inputs.tensors)) / self.training.unroll_steps
         self.step += 1
         if not np.isfinite(loss):
             raise InputError(f"the loss is not finite at step {self.step}: {loss}. Lower --learning-rate.")
@@ -173,21 +190,27 @@ class Training:
         self.rows_since_best += 1
         if found is None or self.best is None or found.both < self.best:
             self.best, self.rows_since_best = row.heldout_both, 0
-            save(self.model.bilm, self.softmax, self.directory, training.weights_dtype)
-        append_history(self.directory / "history.csv", row)
+            if self.placement.is_first:
+                save(self.reader.bilm, self.softmax, self.directory, training.weights_dtype)
+        if self.placement.is_first:
+            append_history(self.directory / "history.csv", row)
         self.save_checkpoint()
         return row
 
     def prepare_to_evaluate(self) -> None:
         """Finds the state that sentences start from anew, and gives word-id input its trained rows."""
+        bilm = self.reader.bilm
+        if self.reader is not self.model:
+            for variable, trained in zip(bilm.variables, self.model.bilm.variables, strict=True):
+                variable.assign(np.asarray(trained))
         if not self.options.char_cnn:
-            self.model.bilm.encoder.embedding.assign(self.words)
-        self.model.bilm.warm_up()
+            bilm.encoder.embedding.assign(self.words)
+        bilm.warm_up()
 
     def evaluate(self) -> Perplexity | None:
         """Perplexity of the held-out sample."""
         self.prepare_to_evaluate()
-        return perplexity(self.model, self.softmax, self.vocabulary, self.sample) if self.sample else None
+        return perplexity(self.reader, self.softmax, self.vocabulary, self.sample) if self.sample else None
 
     def _mean_loss(self, row: Row | None) -> float:
         return row.loss if row else self.losses[0] / max(1, self.losses[1])
@@ -198,6 +221,8 @@ class Training:
     # -- checkpoints -------------------------------------------------------------------------------------------------
 
     def save_checkpoint(self) -> None:
+        if not self.placement.is_first:
+            return
         state = {
             "step": self.step, "losses": self.losses, "best": self.best, "rows_since_best": self.rows_since_best,
             "position": asdict(self.stream.position), "rows": self.batches.rows,
@@ -246,8 +271,9 @@ class Training:
                 f"{path}: a checkpoint of another shape: {name} must be {_shape(here, name)}. "
                 f"Received: {_shape(arrays, name)}. options.json or vocab.txt were changed after the run began."
             )
-        for name, variable in self._variables():
-            variable.assign(arrays[name])
+        with self.placement.scope():
+            for name, variable in self._variables():
+                variable.assign(arrays[name])
         for table in self._tables():
             for name, matrix in table.arrays():
                 matrix[...] = arrays[name]

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from biLM.corpus import Batch
+from biLM.distribution import Placement
 from biLM.model import BiLM
 from biLM.softmax import draw_candidates, log_expected_count
 from biLM.training_options import TrainingOptions
+
+_NEVER = 1e30  # the correction of a candidate that only fills up: its logit is -1e30
 
 
 @dataclass(frozen=True)
@@ -23,10 +26,13 @@ class StepInputs:
 
 
 class TrainingInputs:
-    """Makes `StepInputs` of batches. What is random depends on the seed and the number of the step alone."""
+    """Makes `StepInputs` of batches. What is random depends on the seed and the number of the step alone.
 
-    def __init__(self, bilm: BiLM, training: TrainingOptions, n_tokens_vocab: int):
-        self.bilm, self.training, self.n_tokens_vocab = bilm, training, n_tokens_vocab
+    `placement` says which rows of the tensors are this process's own.
+    """
+
+    def __init__(self, bilm: BiLM, training: TrainingOptions, n_tokens_vocab: int, placement: Placement):
+        self.bilm, self.training, self.n_tokens_vocab, self.placement = bilm, training, n_tokens_vocab, placement
         self.n_candidates = min(training.n_negative_samples_batch, n_tokens_vocab)
         self.has_characters = bilm.options.char_cnn is not None
         n_positions = training.batch_size * training.unroll_steps * bilm.options.n_directions
@@ -41,14 +47,13 @@ class TrainingInputs:
         candidates, candidate_correction, target_correction = self._candidates(rng, targets)
         keep = (rng.random(self.training.batch_size) >= self.training.reset_probability).astype(np.float32)
         learn = np.full(self.training.batch_size, step >= self.training.warmup_steps, np.float32)
-        tensors = {
-            "candidate_correction": candidate_correction, "target_correction": target_correction, "keep": keep,
-            "learn": learn,
-        }  # fmt: skip
+        tensors = {"target_correction": target_correction, "keep": keep, "learn": learn}
         used, word_rows = [targets.ravel(), candidates], np.empty(0, np.int64)
         encoded = self.bilm.token_input()(batch.tokens, self.bilm.shape_step)
         if self.has_characters:
-            tensors |= {"characters": self.bilm.pad_rows(encoded), "token_index": token_index}
+            encoded = self.bilm.pad_rows(encoded)
+            encoded = np.pad(encoded, [(0, self.placement.padding(len(encoded))), (0, 0)])
+            tensors |= {"characters": encoded, "token_index": token_index}
         elif self.n_word_rows:
             word_rows, index = np.unique(encoded[token_index] - 1, return_inverse=True)
             tensors["token_index"] = index.reshape(token_index.shape).astype(np.int32)
@@ -57,8 +62,13 @@ class TrainingInputs:
         rows = np.unique(np.concatenate(used))
         if "token_index" not in tensors:
             tensors["token_index"] = _places(rows, encoded[token_index] - 1)
-        tensors |= {"targets": _places(rows, targets), "candidates": _places(rows, candidates)}
-        return StepInputs(tensors, rows, word_rows)
+        missing = self.placement.padding(len(candidates))
+        tensors |= {
+            "targets": _places(rows, targets),
+            "candidates": np.pad(_places(rows, candidates), (0, missing)),
+            "candidate_correction": np.pad(candidate_correction, (0, missing), constant_values=_NEVER),
+        }
+        return StepInputs(self.placement.own_part(tensors), rows, word_rows)
 
     def _candidates(self, rng: np.random.Generator, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Candidates with their corrections and those of the targets; all words, uncorrected, where that many are asked."""

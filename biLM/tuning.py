@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from biLM.distribution import ALONE, Placement
 from biLM.errors import InputError
 from biLM.options import BiLMOptions
 from biLM.progress import Report
@@ -42,6 +43,7 @@ def start_tuning(
     vocabulary: Vocabulary | None = None,
     vocabulary_size: int | None = None,
     dropout: float | None = None,
+    placement: Placement = ALONE,
     report: Report = lambda done, total: None,
 ) -> tuple[Training, Carried]:
     """Makes a run that begins with the weights of another one, or with published ones.
@@ -62,7 +64,7 @@ def start_tuning(
     start_run(
         options, training, paths, heldout, out, vocabulary, vocabulary_size, report, tuned_from=str(weights.resolve())
     )  # fmt: skip
-    run = Training(out, begin=True)
+    run = Training(out, begin=True, placement=placement)
     kept = {id(run.model.bilm.encoder.embedding)} if not options.char_cnn else set()
     for new, old in zip(run.model.bilm.variables, bilm.variables, strict=True):
         if id(new) not in kept and "seed_generator" not in new.path:

@@ -29,7 +29,7 @@ LEVELS = {
             "word_counts",
             "prepare",
         ],
-        ["char_cnn", "lstm", "softmax", "row_table"],
+        ["char_cnn", "lstm", "softmax", "row_table", "distribution"],
         ["model"],
         ["weights", "language_model", "training_inputs"],
         ["training", "perplexity", "embed"],

@@ -1,0 +1,113 @@
+"""Training over several devices, processes or hosts: one batch, cut among them.
+
+Every process reads the same text and builds the same batches, and gives its own rows of them to its devices; gradients
+are summed over all. So a run takes the same steps, up to rounding, however many take part, and its checkpoints know
+nothing of them. Works on the JAX backend (`keras.distribution.DataParallel` over `jax.distributed`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from biLM.errors import InputError
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Who takes part: this process is number `process_index` of `process_count`, with `n_devices` devices in all."""
+
+    process_index: int = 0
+    process_count: int = 1
+    n_devices: int = 1
+    distribution: Any = None
+
+    @property
+    def is_first(self) -> bool:
+        """The process that writes files."""
+        return self.process_index == 0
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """Variables made in here are copied to all devices; training steps in here are taken by all of them."""
+        if self.distribution is None:
+            yield
+        else:
+            with self.distribution.scope():
+                yield
+
+    def check(self, batch_size: int) -> None:
+        if batch_size % self.n_devices:
+            raise InputError(f"batch_size must be a multiple of the {self.n_devices} devices. Received: {batch_size}.")
+
+    def own_part(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """This process's rows of a batch. Axis 0 of every tensor must be a multiple of `n_devices` (see `padding`)."""
+        if self.process_count == 1:
+            return dict(tensors)
+        parts = {}
+        for name, tensor in tensors.items():
+            size = len(tensor) // self.process_count
+            parts[name] = tensor[self.process_index * size : (self.process_index + 1) * size]
+        return parts
+
+    def padding(self, size: int) -> int:
+        """How many rows are missing to a multiple of the devices."""
+        return -size % self.n_devices
+
+
+ALONE = Placement()
+
+
+def lost_errors() -> tuple[type[Exception], ...]:
+    """What a step raises when another process ended in the middle of it."""
+    if keras.backend.backend() != "jax":
+        return ()
+    import jax
+
+    return (jax.errors.JaxRuntimeError,)
+
+
+def wait_for_all(name: str, placement: Placement) -> None:
+    """Returns when every process has come here."""
+    if placement.process_count > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)
+
+
+def connect(devices: int | None, coordinator: str | None, process_count: int, process_index: int) -> Placement:
+    """Joins the other processes, and looks for devices. Must come before anything is computed.
+
+    Arguments:
+        devices: of each process; one when None. On a CPU, each is a share of its cores.
+        coordinator: HOST:PORT where process 0 listens; None for a process alone.
+    """
+    if coordinator is None and (process_count, process_index) != (1, 0):
+        raise InputError("--process-count and --process-index need --coordinator HOST:PORT, where process 0 listens.")
+    if not 0 <= process_index < process_count:
+        raise InputError(f"--process-index must be from 0 to {process_count - 1}. Received: {process_index}.")
+    if coordinator is None and (devices or 1) == 1:
+        return ALONE
+    if keras.backend.backend() != "jax":
+        raise InputError(
+            "training over several devices or processes needs the JAX backend. "
+            f"Received: {keras.backend.backend()}. Set the environment variable KERAS_BACKEND=jax."
+        )
+    import jax
+
+    jax.config.update("jax_num_cpu_devices", devices or 1)
+    if coordinator is not None:
+        keras.distribution.initialize(coordinator, process_count, process_index)
+    local = jax.local_devices()
+    if devices and len(local) < devices:
+        raise InputError(f"--devices must be at most the {len(local)} that are here. Received: {devices}.")
+    used = [d for process in range(process_count) for d in jax.devices() if d.process_index == process]
+    if devices:
+        used = [d for d in used if d.process_index != process_index or d in local[:devices]]
+    names = [f"{device.platform}:{device.id}" for device in used]
+    return Placement(process_index, process_count, len(names), keras.distribution.DataParallel(devices=names))
