@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,7 @@ class _TopLevel:
 
 
 _PLACEMENT = ("devices", "coordinator", "process_count", "process_index")
+_EXIT_LOST = 3  # of a child process: another process of the group is gone
 _TUNING = {"optimizer": "adam", "learning_rate": 0.0005, "n_epochs": 2, "warmup_steps": 500}  # where `tune` differs
 
 
@@ -117,10 +119,12 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _train_with_others(args: argparse.Namespace, directory: Path) -> None:
-    from biLM.distribution import connect, lost_errors, wait_for_all
-
     if args.coordinator:
-        print(f"waiting for {args.process_count} processes at {args.coordinator}", file=sys.stderr)
+        print(f"waiting for {args.process_count} processes at {args.coordinator}", file=sys.stderr, flush=True)
+        _work_in_a_child(directory)
+
+    from biLM.distribution import connect, is_lost, wait_for_all
+
     placement = connect(args.devices, args.coordinator, args.process_count or 1, args.process_index or 0)
     start_keras()
 
@@ -129,13 +133,36 @@ def _train_with_others(args: argparse.Namespace, directory: Path) -> None:
     try:
         wait_for_all("the run is made", placement)
         _go_on(Training(directory, placement=placement))
-    except lost_errors() as error:
-        reason = str(error).splitlines()[0]
+    except (RuntimeError, ValueError) as error:
+        if not (args.coordinator and is_lost(error)):
+            raise
+        os._exit(_EXIT_LOST)  # an ordinary end would wait a minute for the lost process, and then abort
+
+
+def _work_in_a_child(directory: Path) -> None:
+    """Returns in a child process. This one waits for it, and says what happened when the runtime aborts it, as it does
+    when another process of the group is lost."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(writing)
+        threading.Thread(target=_end_with_the_parent, args=(reading,), daemon=True).start()
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the child gets it too
+    signal.signal(signal.SIGTERM, lambda number, frame: os.kill(child, number))
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code == _EXIT_LOST or code < 0:
         print(
-            f"biLM train: error: another process is gone, or out of reach: {reason} Start all of them again with: "
-            f"--resume {directory}", file=sys.stderr, flush=True,
+            "biLM train: error: another process is gone, or out of reach. Start all of them again with: "
+            f"--resume {directory}", file=sys.stderr,
         )  # fmt: skip
-        os._exit(EXIT_FAILED)  # an ordinary end would wait a minute for the lost process, and then abort
+        code = EXIT_FAILED
+    sys.exit(code)
+
+
+def _end_with_the_parent(pipe: int) -> None:
+    os.read(pipe, 1)  # nothing is ever written: this returns when the parent is gone
+    os._exit(_EXIT_LOST)
 
 
 def _go_on(training) -> None:
