@@ -42,7 +42,8 @@ class CharacterEncoder(keras.layers.Layer):
         options: the shape of the encoder.
         projection_dim: P.
 
-    Call: ids (U, C') int32 as `CharacterInput` gives them -> (U, P). The row of "no token" gets a vector too; whoever
+    Call: ids (U, C') int32 as `CharacterInput` gives them, or a list of groups of them with a C' each, whose rows count
+    on -> (U, P). The row of "no token" gets a vector too; whoever
     uses the result masks it.
 
     Source: bilm-tf. It adds the bias and applies the activation before the maximum; both are monotone, so the result is
@@ -75,20 +76,26 @@ class CharacterEncoder(keras.layers.Layer):
             self.projection_bias = self.add_weight((self.projection_dim,), "zeros", name="b_proj")
 
     def call(self, ids):
-        characters = ops.take(self.embedding, ops.maximum(ids - 1, 0), axis=0)  # (U, C', 16)
-        activation = keras.activations.get(self.options.activation)
-        x = ops.concatenate(
-            [
-                activation(ops.max(ops.conv(characters, kernel, padding="valid"), axis=1) + bias)
-                for kernel, bias in zip(self.kernels, self.biases, strict=True)
-            ],
-            axis=-1,
-        )  # (U, F)
+        groups = ids if isinstance(ids, list | tuple) else [ids]
+        x = ops.concatenate([self._convolve(group) for group in groups], axis=0)  # (U, F)
         for highway in self.highways:
             x = highway(x)
         if self.projection_kernel is None:
             return x
         return ops.matmul(x, self.projection_kernel) + self.projection_bias  # (U, P)
 
+    def _convolve(self, ids):
+        characters = ops.take(self.embedding, ops.maximum(ids - 1, 0), axis=0)  # (U, C', 16)
+        activation = keras.activations.get(self.options.activation)
+        return ops.concatenate(
+            [
+                activation(ops.max(ops.conv(characters, kernel, padding="valid"), axis=1) + bias)
+                for kernel, bias in zip(self.kernels, self.biases, strict=True)
+            ],
+            axis=-1,
+        )
+
     def compute_output_shape(self, input_shape):
-        return (input_shape[0], self.projection_dim)
+        groups = input_shape if isinstance(input_shape[0], list | tuple) else [input_shape]
+        counts = [group[0] for group in groups]
+        return (None if None in counts else sum(counts), self.projection_dim)

@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from biLM.characters import BEGIN_ROW, BEGIN_TOKEN, END_ROW, END_TOKEN, N_FIXED_ROWS
+from biLM.characters import BEGIN_TOKEN, END_TOKEN, numbered
 from biLM.errors import InputError
 from biLM.vocabulary import Vocabulary
 
@@ -149,7 +149,7 @@ def _not_utf8(path: Path) -> str:
 class Batch:
     """The next `unroll_steps` (S) positions of every row.
 
-    tokens: distinct input tokens; token k is row k + 3 of the encoded batch, after the fixed rows.
+    tokens: distinct input tokens, as `numbered`; token k is row k + 3 of the encoded batch, after the fixed rows.
     token_index: (B, 2, S) int32, the input of the forward and of the backward direction.
     targets: (B, 2, S) int32, the vocabulary ids that they predict.
     """
@@ -186,10 +186,10 @@ class PackedBatches:
         return batch
 
     def _cut(self) -> Batch:
-        row_of = {BEGIN_TOKEN: BEGIN_ROW, END_TOKEN: END_ROW}
         inputs = [token for row in self.rows for kind in (0, 2) for token in row[kind][: self.unroll_steps]]
         targets = [token for row in self.rows for kind in (1, 3) for token in row[kind][: self.unroll_steps]]
-        index = [row_of.setdefault(token, len(row_of) + N_FIXED_ROWS - 2) for token in inputs]
+        row_of = numbered(inputs)
+        index = [row_of[token] for token in inputs]
         shape = (len(self.rows), 2, self.unroll_steps)
         return Batch(
             tokens=list(row_of)[2:],

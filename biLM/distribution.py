@@ -45,15 +45,13 @@ class Placement:
         if batch_size % self.n_devices:
             raise InputError(f"batch_size must be a multiple of the {self.n_devices} devices. Received: {batch_size}.")
 
-    def own_part(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """This process's rows of a batch. Axis 0 of every tensor must be a multiple of `n_devices` (see `padding`)."""
-        if self.process_count == 1:
-            return dict(tensors)
-        parts = {}
-        for name, tensor in tensors.items():
-            size = len(tensor) // self.process_count
-            parts[name] = tensor[self.process_index * size : (self.process_index + 1) * size]
-        return parts
+    def own_part(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
+        """This process's rows of a batch. Axis 0 of every array must be a multiple of `n_devices` (see `padding`)."""
+        return keras.tree.map_structure(self._own_rows, dict(tensors))
+
+    def _own_rows(self, array: np.ndarray) -> np.ndarray:
+        size = len(array) // self.process_count
+        return array[self.process_index * size : (self.process_index + 1) * size]
 
     def padding(self, size: int) -> int:
         """How many rows are missing to a multiple of the devices."""

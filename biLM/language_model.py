@@ -22,7 +22,7 @@ class LanguageModel(keras.Model):
         unroll_steps: the gradient is that of loss * unroll_steps, as in the reference.
 
     Call in training: `characters` (U, C), `token_index` and `targets` (B, D, S) with D directions, each in reading order,
-        `target_correction` (B, D, S), `candidates` and `candidate_correction` (S',) (see `SampledSoftmax`), `keep` (B,),
+        `target_correction` and `hits` (B, D, S), `candidates` and `candidate_correction` (S',) (see `SampledSoftmax`), `keep` (B,),
         `learn` (B,) -> the mean cross-entropy in nats of each direction, (D,). Rows start from the carried state times
         `keep`: 0 where a row starts anew from zeros; `learn` is 0 where only the softmax is to learn. Targets and
         candidates are numbers of rows of the softmax; with word-id input `token_index` holds numbers of rows of the
@@ -92,6 +92,7 @@ class LanguageModel(keras.Model):
             hidden,
             ops.reshape(inputs["targets"], (-1,)),
             ops.reshape(inputs["target_correction"], (-1,)),
+            ops.reshape(inputs["hits"], (-1,)),
             inputs["candidates"],
             inputs["candidate_correction"],
         )

@@ -10,6 +10,7 @@ batch to batch, which `stateful=True` reproduces.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -60,7 +61,7 @@ class BiLM(keras.Model):
         stateful: carry the state from batch to batch, row by row, as the reference does. A sentence's vectors then
             depend on what was embedded before; `reset_states` starts again from zeros.
 
-    Call: `{"characters": (U, C) int32, "token_index": (B, T+2) int32}` (see `encode`) ->
+    Call: `{"characters": (U, C) int32, or a list of such, "token_index": (B, T+2) int32}` (see `encode`) ->
         `{"activations": (B, L+1, T, D) float32, "mask": (B, T) bool}`. Layer 0 is the token vector, twice; layer k is
         [forward_k ; backward_k]. Positions where the mask is False hold 0. A forward-only model has D = P.
 
@@ -181,21 +182,25 @@ class BiLM(keras.Model):
 
     # -- sentences -----------------------------------------------------------------------------------------------
 
-    def encode(self, sentences: Sequence[Sentence]) -> dict[str, np.ndarray]:
+    def encode(self, sentences: Sequence[Sentence]) -> dict[str, Any]:
         """The input of a batch: its distinct tokens, and where they stand."""
-        tokens, token_index = deduplicate(sentences, self.shape_step)
-        rows = self.token_input()(tokens, self.shape_step)
-        return {"characters": self.pad_rows(rows), "token_index": token_index}
+        return self.encode_tokens(*deduplicate(sentences, self.shape_step))
+
+    def encode_tokens(self, tokens: Sequence[str], token_index: np.ndarray, rows_multiple_of: int = 1) -> dict[str, Any]:
+        """The input for distinct tokens, in the order of `numbered`, and the rows (any shape) where they stand."""
+        step = self.shape_step
+        rows_multiple_of = math.lcm(rows_multiple_of, 64 if step > 1 else 1)
+        encoder = self.token_input()
+        if isinstance(encoder, CharacterInput):
+            groups, token_index = encoder.groups(tokens, token_index, step, rows_multiple_of)
+            return {"characters": groups, "token_index": token_index}
+        ids = encoder(tokens)
+        return {"characters": np.pad(ids, (0, -len(ids) % rows_multiple_of)), "token_index": token_index}
 
     @property
     def shape_step(self) -> int:
         """What sizes are rounded up to, where every new shape is compiled."""
         return SHAPE_STEP.get(keras.backend.backend(), 1)
-
-    def pad_rows(self, rows: np.ndarray) -> np.ndarray:
-        """`characters` with rows of "no token" up to the next rounded size."""
-        padding = -len(rows) % (16 * self.shape_step) if self.shape_step > 1 else 0
-        return np.pad(rows, [(0, padding)] + [(0, 0)] * (rows.ndim - 1))
 
     def embed(self, sentences: Sequence[Sentence], batch_size: int = 64) -> list[np.ndarray]:
         """Activations of tokenised sentences, in their order: float32 (L+1, T, D) each; T = 0 gives an empty array."""

@@ -41,12 +41,13 @@ class SampledSoftmax(keras.layers.Layer):
     """Cross-entropy against a sample of the vocabulary, on the `n_rows` (R) rows of the softmax that a step touches.
 
     Call: hidden (N, P); targets (N,) and candidates (S,), numbers of rows; their corrections (N,) and (S,), the logarithms
-    of how often the word is expected among the candidates -> cross-entropy (N,) in nats.
+    of how often the word is expected among the candidates; hits (N,), 1 where the target is among the candidates
+    -> cross-entropy (N,) in nats.
 
         logit = h w + b - correction
-        nats = log(exp(logit of the target) + sum over candidates of exp(logit)) - logit of the target
+        nats = log(exp(logit of the target) + sum over the other candidates of exp(logit)) - logit of the target
 
-    A candidate that equals the target of a position (an accidental hit) does not count there. With every word as a
+    A candidate that is the target (an accidental hit) counts once, for its logits are one number. With every word as a
     candidate and corrections of 0 this is the full softmax.
     """
 
@@ -57,16 +58,16 @@ class SampledSoftmax(keras.layers.Layer):
         self.bias = self.add_weight((n_rows,), "zeros", name="softmax_b")
         self.built = True
 
-    def call(self, hidden, targets, target_correction, candidates, candidate_correction):
+    def call(self, hidden, targets, target_correction, hits, candidates, candidate_correction):
         kernel, bias = 1.0 * self.kernel, 1.0 * self.bias  # a product makes TensorFlow's gradients dense: equal words sum
         true_logits = ops.sum(hidden * ops.take(kernel, targets, axis=0), axis=1) + ops.take(bias, targets)  # (N,)
         true_logits -= target_correction
         logits = ops.matmul(hidden, ops.transpose(ops.take(kernel, candidates, axis=0)))  # (N, S)
         logits += ops.take(bias, candidates) - candidate_correction
-        logits = ops.where(targets[:, None] == candidates[None, :], -1e30, logits)
-        return ops.logaddexp(ops.logsumexp(logits, axis=1), true_logits) - true_logits
+        missing = ops.where(hits > 0, -1e30, true_logits)
+        return ops.logaddexp(ops.logsumexp(logits, axis=1), missing) - true_logits
 
-    def compute_output_spec(self, hidden, targets, target_correction, candidates, candidate_correction):
+    def compute_output_spec(self, hidden, targets, target_correction, hits, candidates, candidate_correction):
         return keras.KerasTensor((hidden.shape[0],), dtype=self.compute_dtype)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ class StepInputs:
     """tensors: see `LanguageModel`. softmax_rows, word_rows: the vocabulary ids, rising, whose rows the step needs in the
     softmax and, with word-id input, in the embedding (empty where that is the softmax)."""
 
-    tensors: dict[str, np.ndarray]
+    tensors: dict[str, Any]
     softmax_rows: np.ndarray
     word_rows: np.ndarray
 
@@ -47,24 +48,26 @@ class TrainingInputs:
         candidates, candidate_correction, target_correction = self._candidates(rng, targets)
         keep = (rng.random(self.training.batch_size) >= self.training.reset_probability).astype(np.float32)
         learn = np.full(self.training.batch_size, step >= self.training.warmup_steps, np.float32)
-        tensors = {"target_correction": target_correction, "keep": keep, "learn": learn}
+        tensors: dict[str, Any] = {"target_correction": target_correction, "keep": keep, "learn": learn}
         used, word_rows = [targets.ravel(), candidates], np.empty(0, np.int64)
-        encoded = self.bilm.token_input()(batch.tokens, self.bilm.shape_step)
+        encoded = self.bilm.encode_tokens(batch.tokens, token_index, self.placement.n_devices)
+        ids = token_index
         if self.has_characters:
-            encoded = self.bilm.pad_rows(encoded)
-            encoded = np.pad(encoded, [(0, self.placement.padding(len(encoded))), (0, 0)])
-            tensors |= {"characters": encoded, "token_index": token_index}
-        elif self.n_word_rows:
-            word_rows, index = np.unique(encoded[token_index] - 1, return_inverse=True)
-            tensors["token_index"] = index.reshape(token_index.shape).astype(np.int32)
+            tensors |= encoded
         else:
-            used.append(encoded[token_index].ravel() - 1)
+            ids = encoded["characters"][token_index] - 1
+            if self.n_word_rows:
+                word_rows = np.unique(ids)
+                tensors["token_index"] = _places(word_rows, ids)
+            else:
+                used.append(ids.ravel())
         rows = np.unique(np.concatenate(used))
         if "token_index" not in tensors:
-            tensors["token_index"] = _places(rows, encoded[token_index] - 1)
+            tensors["token_index"] = _places(rows, ids)
         missing = self.placement.padding(len(candidates))
         tensors |= {
             "targets": _places(rows, targets),
+            "hits": np.isin(targets, candidates).astype(np.float32),
             "candidates": np.pad(_places(rows, candidates), (0, missing)),
             "candidate_correction": np.pad(candidate_correction, (0, missing), constant_values=_NEVER),
         }

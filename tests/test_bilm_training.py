@@ -148,11 +148,12 @@ def test_softmax_full_and_sampled_equal_their_definition(monkeypatch):
     layer.kernel.assign(softmax.kernel)
     layer.bias.assign(softmax.bias)
     zero, everything = np.zeros(20, np.float32), np.arange(20, dtype=np.int32)
-    np.testing.assert_allclose(np.asarray(layer(hidden, targets, zero[:3], everything, zero)), full, atol=1e-5)
+    np.testing.assert_allclose(np.asarray(layer(hidden, targets, zero[:3], np.ones(3), everything, zero)), full, atol=1e-5)
     candidates, n_tries = np.array([0, 7, 3, 11], np.int32), 6
     corrected = logits - oracle.log_expected_count(np.arange(20), 20, n_tries)
     corrections = [log_expected_count(ids, 20, n_tries) for ids in (targets, candidates)]
-    found = np.asarray(layer(hidden, targets, corrections[0], candidates, corrections[1]))
+    hits = np.array([0.0, 1.0, 0.0], np.float32)  # 7 is a candidate
+    found = np.asarray(layer(hidden, targets, corrections[0], hits, candidates, corrections[1]))
     for row, target in enumerate(targets):
         others = [corrected[row, c] for c in candidates if c != target]
         expected = np.log(np.exp([corrected[row, target], *others]).sum()) - corrected[row, target]
