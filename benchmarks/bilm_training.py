@@ -110,7 +110,7 @@ def run(command: list[str]) -> dict:
     return json.loads(found.stdout.strip().splitlines()[-1])
 
 
-def main() -> None:
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sentences", required=True)
     parser.add_argument("--preset", default="small", help="whose characters. Default: small.")
@@ -120,7 +120,11 @@ def main() -> None:
     parser.add_argument("--vocabularies", type=int, nargs="+", help="sizes to compare")
     parser.add_argument("--peer", help="command of the other tool")
     parser.add_argument("--once", action="store_true", help="measure here, once: what the rounds run")
-    args = parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    args = parse()
     if args.once:
         print(json.dumps(measure(args)))
         return

@@ -40,7 +40,7 @@ def run(command: list[str]) -> float:
     return json.loads(found.stdout.strip().splitlines()[-1])["tokens_per_second"]
 
 
-def main() -> None:
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights")
     parser.add_argument("--sentences", required=True)
@@ -49,7 +49,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peer", help="command of the other tool")
     parser.add_argument("--once", action="store_true", help="measure here, once: what the rounds run")
-    args = parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    args = parse()
     if args.once:
         print(json.dumps({"tokens_per_second": measure(args)}))
         return

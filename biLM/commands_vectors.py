@@ -1,4 +1,4 @@
-"""`python -m biLM dump`: vectors of text."""
+"""`python -m biLM embed | dump-tokens | neighbours | picture | projector`: vectors of text."""
 
 from __future__ import annotations
 
@@ -7,41 +7,122 @@ import sys
 from pathlib import Path
 
 from biLM.errors import InputError
+from biLM.progress import progress
 from biLM.startup import start_keras
 
 
 def add(commands) -> None:
-    dump = commands.add_parser("dump", help="write activations to HDF5, as `allennlp elmo` does")
-    dump.add_argument("weights", metavar="WEIGHTS", help="weights.hdf5 or its directory")
-    dump.add_argument("text", type=Path, metavar="FILE", help="tokenised text, a sentence a line")
-    dump.add_argument("target", type=Path, metavar="TARGET", help="HDF5 file to write")
-    dump.add_argument("--options", metavar="FILE", help="options.json, found beside the weights when not given")
-    dump.add_argument("--layers", choices=("all", "top", "average"), default="all", help="Default: all.")
-    dump.add_argument("--batch-size", type=int, default=64, metavar="N", help="Default: 64.")
-    dump.add_argument(
-        "--initial-state",
-        choices=("warm", "zero"),
-        default="warm",
-        help="what each sentence starts from. Default: warm.",
+    embed = commands.add_parser(
+        "embed", aliases=["dump"], help="write activations to HDF5, as `allennlp elmo` does; keys are line numbers"
     )
-    dump.add_argument("--stateful", action="store_true", help="carry the state from batch to batch, as the reference does")
-    dump.add_argument("--no-sentence-to-index", action="store_true", help="leave the map from sentence to key out")
-    dump.set_defaults(run=_dump)
+    _add_bilm(embed)
+    embed.add_argument("text", type=Path, metavar="FILE", help="tokenised text, a sentence a line")
+    embed.add_argument("target", type=Path, metavar="TARGET", help="HDF5 file to write")
+    embed.add_argument("--layers", choices=("all", "top", "average", "mix"), default="all", help="Default: all.")
+    embed.add_argument("--mix", type=float, nargs="+", metavar="X", help="for --layers mix, the weight of each layer")
+    embed.add_argument("--gamma", type=float, default=1.0, metavar="X", help="for --layers mix, its scale. Default: 1.")
+    embed.add_argument("--batch-size", type=int, default=64, metavar="N", help="Default: 64.")
+    embed.add_argument("--stateful", action="store_true", help="carry the state from batch to batch, as the reference does")
+    embed.add_argument("--no-sentence-to-index", action="store_true", help="leave the map from sentence to key out")
+    embed.set_defaults(run=_embed)
+
+    tokens = commands.add_parser("dump-tokens", help="write the context-free vectors of a vocabulary to HDF5")
+    _add_bilm(tokens)
+    tokens.add_argument("vocabulary", type=Path, metavar="VOCAB", help="a word a line, <S>, </S> and <UNK> first")
+    tokens.add_argument("target", type=Path, metavar="TARGET", help="HDF5 file to write")
+    tokens.set_defaults(run=_dump_tokens)
+
+    near = commands.add_parser("neighbours", help="tokens of a text nearest, in context, to one of a sentence")
+    _add_look(near)
+    near.add_argument("--sentence", required=True, metavar="TEXT", help="a tokenised sentence")
+    near.add_argument("--token", required=True, metavar="TEXT", help="the token of it that is asked for; the first such")
+    near.add_argument("--n", type=int, default=10, metavar="N", help="how many. Default: 10.")
+    near.set_defaults(run=_neighbours)
+
+    picture = commands.add_parser("picture", help="words' vectors in context as a t-SNE picture (needs matplotlib)")
+    projector = commands.add_parser("projector", help="words' vectors in context for TensorBoard's projector")
+    for command, target, what in ((picture, "FILE", "PNG to write"), (projector, "DIR", "directory to write")):
+        _add_look(command)
+        command.add_argument("--words", nargs="+", required=True, metavar="WORD", help="words, as they are written")
+        command.add_argument("--limit", type=int, default=200, metavar="N", help="most of each word. Default: 200.")
+        command.add_argument("--out", type=Path, required=True, metavar=target, help=what)
+        command.set_defaults(run=_look)
 
 
-def _dump(args: argparse.Namespace) -> None:
-    if not args.text.is_file():
-        raise InputError(f"{args.text}: no such file.")
+def _add_bilm(command: argparse.ArgumentParser) -> None:
+    command.add_argument("weights", metavar="WEIGHTS", help="weights.hdf5 or its directory")
+    command.add_argument("--options", metavar="FILE", help="options.json, found beside the weights when not given")
+    command.add_argument(
+        "--initial-state", choices=("warm", "zero"), default="warm", help="what each sentence starts from. Default: warm."
+    )
+
+
+def _add_look(command: argparse.ArgumentParser) -> None:
+    _add_bilm(command)
+    command.add_argument("text", type=Path, metavar="FILE", help="tokenised text, a sentence a line")
+    command.add_argument("--layer", type=int, default=-1, metavar="K", help="0: tokens; -1: the top. Default: -1.")
+
+
+def _load(args: argparse.Namespace, stateful: bool = False):
+    for name in ("text", "vocabulary"):
+        path = getattr(args, name, None)
+        if path is not None and not path.is_file():
+            raise InputError(f"{path}: no such file.")
     start_keras()
 
-    from biLM.embed import dump
     from biLM.weights import load_bilm
 
-    bilm = load_bilm(args.weights, args.options, initial_state=args.initial_state, stateful=args.stateful)
+    return load_bilm(args.weights, args.options, initial_state=args.initial_state, stateful=stateful)
+
+
+def _embed(args: argparse.Namespace) -> None:
+    bilm = _load(args, args.stateful)
+
+    from biLM.embed import Mix, dump
+
     if args.stateful:
         bilm.reset_states()
-    n_sentences = dump(
-        bilm, args.text, args.target, args.layers, args.batch_size, not args.no_sentence_to_index,
-        report=lambda lines: print(f"{lines:,} lines", file=sys.stderr),
-    )  # fmt: skip
+    with progress("embed") as report:
+        n_sentences = dump(
+            bilm, args.text, args.target, args.layers, Mix(tuple(args.mix), args.gamma) if args.mix else None,
+            args.batch_size, not args.no_sentence_to_index, report=lambda lines: report(lines, None),
+        )  # fmt: skip
     print(f"{args.target}: {n_sentences:,} sentences")
+
+
+def _dump_tokens(args: argparse.Namespace) -> None:
+    bilm = _load(args)
+
+    from biLM.embed import dump_tokens
+    from biLM.vocabulary import Vocabulary
+
+    vocabulary = Vocabulary.read(args.vocabulary)
+    with progress("tokens") as report:
+        dump_tokens(bilm, vocabulary, args.target, report)
+    print(f"{args.target}: {len(vocabulary):,} words")
+
+
+def _neighbours(args: argparse.Namespace) -> None:
+    sentence = args.sentence.split()
+    if args.token not in sentence:
+        raise InputError(f"--token must be one of the sentence's: {args.sentence!r}. Received: {args.token!r}.")
+    bilm = _load(args)
+
+    from biLM.exploration import neighbours
+
+    print("cosine      line  context", file=sys.stderr)
+    for cosine, found in neighbours(bilm, args.text, sentence, sentence.index(args.token), args.layer, args.n):
+        print(f"{cosine:6.3f}  {found.line:8}  {found.snippet}")
+
+
+def _look(args: argparse.Namespace) -> None:
+    bilm = _load(args)
+
+    from biLM.exploration import collect, write_picture, write_projector
+
+    found, vectors = collect(bilm, args.text, args.words, args.layer, args.limit)
+    if args.command == "picture":
+        write_picture(found, vectors, args.out)
+    else:
+        write_projector(found, vectors, args.out)
+    print(f"{args.out}: {len(found):,} occurrences, {vectors.shape[1]} dimensions")

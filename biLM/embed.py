@@ -1,27 +1,40 @@
 """Activations of whole files, in the HDF5 layout of `allennlp elmo` and bilm-tf's `dump_bilm_embeddings`.
 
-One dataset a sentence, float32, its name the sentence's line number counted from 0 (empty lines count, and have no
-dataset): (L+1, T, D) for all layers, (T, D) for "top" and "average". `sentence_to_index` holds a JSON object from
-sentence to name, unless it is switched off; of equal sentences it names the last.
+One dataset a sentence, float32, its name the sentence's line number counted from 0: (L+1, T, D) for all layers, (T, D)
+for one. Names are never sentences, which may hold a "/"; empty lines count, and have no dataset, so that names stay line
+numbers. `sentence_to_index` holds a JSON object from sentence to name, unless it is switched off; of equal sentences,
+whose vectors are equal too, it names the last.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import h5py
+import keras
 import numpy as np
 
 from biLM.corpus import open_text
 from biLM.errors import InputError
+from biLM.files import whole_file
 from biLM.model import BiLM
+from biLM.progress import Report
+from biLM.vocabulary import Vocabulary
 
 LINES_AT_ONCE = 4096  # sorted by length among themselves; memory depends on this and not on the file
-LAYERS = ("all", "top", "average")
+LAYERS = ("all", "top", "average", "mix")
+
+
+@dataclass(frozen=True)
+class Mix:
+    """A scalar mix: `gamma * sum_k weights_k * layer_k`; the weights as they are, no softmax."""
+
+    weights: tuple[float, ...]
+    gamma: float = 1.0
 
 
 def dump(
@@ -29,6 +42,7 @@ def dump(
     source: str | Path,
     target: str | Path,
     layers: str = "all",
+    mix: Mix | None = None,
     batch_size: int = 64,
     sentence_to_index: bool = True,
     report: Callable[[int], None] = lambda lines: None,
@@ -39,29 +53,42 @@ def dump(
     """
     if layers not in LAYERS:
         raise InputError(f"layers must be one of {', '.join(LAYERS)}. Received: {layers!r}.")
-    target = Path(target)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    if (layers == "mix") != (mix is not None) or (mix and len(mix.weights) != bilm.n_layers):
+        received = f"{len(mix.weights)} weights, layers {layers!r}" if mix else "none"
+        raise InputError(f"a mix needs {bilm.n_layers} weights, one a layer, with layers 'mix'. Received: {received}.")
     index: dict[str, str] = {}
     n_sentences = done = 0
-    try:
-        with h5py.File(partial, "w") as file:
-            for chunk in _chunks(source):
-                sentences = [line.split() for line in chunk]
-                for number, activations in _embedded(bilm, sentences, batch_size):
-                    file.create_dataset(str(done + number), data=_select(activations, layers))
-                    n_sentences += 1
-                for number, line in enumerate(chunk):
-                    if sentences[number]:
-                        index[line] = str(done + number)
-                done += len(chunk)
-                report(done)
-            if sentence_to_index:
-                text = np.array([json.dumps(index)], dtype=object)
-                file.create_dataset("sentence_to_index", data=text, dtype=h5py.string_dtype())
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(target) as partial, h5py.File(partial, "w") as file:
+        for chunk in _chunks(source):
+            sentences = [line.split() for line in chunk]
+            for number, activations in _embedded(bilm, sentences, batch_size):
+                file.create_dataset(str(done + number), data=_select(activations, layers, mix))
+                n_sentences += 1
+            for number, line in enumerate(chunk):
+                if sentences[number]:
+                    index[line] = str(done + number)
+            done += len(chunk)
+            report(done)
+        if sentence_to_index:
+            text = np.array([json.dumps(index)], dtype=object)
+            file.create_dataset("sentence_to_index", data=text, dtype=h5py.string_dtype())
     return n_sentences
+
+
+def dump_tokens(bilm: BiLM, vocabulary: Vocabulary, target: str | Path, report: Report = lambda done, total: None) -> None:
+    """Writes `embedding` (V, P) float32: the context-free vectors of a vocabulary's words, in its order, layer 0.
+
+    With it a biLM runs on word ids where all words are known. Source: bilm-tf's `dump_token_embeddings`.
+    """
+    table = np.empty((len(vocabulary), bilm.options.lstm.projection_dim), np.float32)
+    for start in range(0, len(vocabulary), LINES_AT_ONCE):
+        words = [[word] for word in vocabulary.words[start : start + LINES_AT_ONCE]]
+        inputs = bilm.encode(words)
+        vectors = keras.ops.convert_to_numpy(bilm.encoder(inputs["characters"]))
+        table[start : start + len(words)] = vectors[inputs["token_index"][: len(words), 1]]
+        report(start + len(words), len(vocabulary))
+    with whole_file(target) as partial, h5py.File(partial, "w") as file:
+        file["embedding"] = table
 
 
 def _chunks(source: str | Path) -> Iterator[list[str]]:
@@ -79,7 +106,9 @@ def _embedded(bilm: BiLM, sentences: Sequence[Sequence[str]], batch_size: int) -
             yield number, batch[row, :, : len(sentences[number])]
 
 
-def _select(activations: np.ndarray, layers: str) -> np.ndarray:
+def _select(activations: np.ndarray, layers: str, mix: Mix | None) -> np.ndarray:
+    if mix is not None:
+        return np.einsum("k,ktd->td", np.float32(mix.gamma) * np.array(mix.weights, np.float32), activations)
     if layers == "top":
         return activations[-1]
     return activations.mean(axis=0) if layers == "average" else activations

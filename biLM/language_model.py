@@ -22,10 +22,10 @@ class LanguageModel(keras.Model):
         unroll_steps: the gradient is that of loss * unroll_steps, as in the reference.
 
     Call in training: `characters` (U, C), `token_index` and `targets` (B, D, S) with D directions, each in reading order,
-        `target_correction` and `hits` (B, D, S), `candidates` and `candidate_correction` (S',) (see `SampledSoftmax`), `keep` (B,),
-        `learn` (B,) -> the mean cross-entropy in nats of each direction, (D,). Rows start from the carried state times
-        `keep`: 0 where a row starts anew from zeros; `learn` is 0 where only the softmax is to learn. Targets and
-        candidates are numbers of rows of the softmax; with word-id input `token_index` holds numbers of rows of the
+        `target_correction` and `hits` (B, D, S), `candidates` and `candidate_correction` (S',) (see `SampledSoftmax`),
+        `keep` (B,), `learn` (B,) -> the mean cross-entropy in nats of each direction, (D,). Rows start from the carried
+        state times `keep`: 0 where a row starts anew from zeros; `learn` is 0 where only the softmax is to learn. Targets
+        and candidates are numbers of rows of the softmax; with word-id input `token_index` holds numbers of rows of the
         embedding, and there are no `characters`.
     Call otherwise: `characters`, `token_index` -> the top layer's outputs (B, D, S, P), each row from the biLM's initial
         state.

@@ -12,12 +12,16 @@ from conftest import PROJECT, write_bilm
 
 import predict
 import train_ner
+from benchmarks import bilm_training, embedding
 from biLM.__main__ import parser as bilm_parser
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
 COMMANDS = [line for kind, text in BLOCKS if not kind for line in text.strip().splitlines()]
-PARSERS = {"train_ner.py": train_ner.parse, "predict.py": predict.parse, "-m biLM": bilm_parser().parse_args}
+PARSERS = {
+    "train_ner.py": train_ner.parse, "predict.py": predict.parse, "biLM": bilm_parser().parse_args,
+    "benchmarks.embedding": embedding.parse, "benchmarks.bilm_training": bilm_training.parse,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +51,7 @@ def test_the_line_to_tag_is_tagged(newcomer):
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("python") or "&& python" in c])
 def test_every_flag_exists(command):
     words = shlex.split(command.rpartition("&& ")[2].partition(" > ")[0])
-    name, arguments = ("-m biLM", words[3:]) if words[1] == "-m" else (words[1], words[2:])
+    name, arguments = (words[2], words[3:]) if words[1] == "-m" else (words[1], words[2:])
     PARSERS[name](arguments)
 
 

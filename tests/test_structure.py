@@ -32,7 +32,7 @@ LEVELS = {
         ["char_cnn", "lstm", "softmax", "row_table", "distribution"],
         ["model"],
         ["weights", "language_model", "training_inputs"],
-        ["training", "perplexity", "embed"],
+        ["training", "perplexity", "embed", "exploration"],
         ["tuning"],
         ["commands_text", "commands_training", "commands_vectors"],
         ["__main__"],
@@ -98,8 +98,11 @@ def test_importing_loads_nothing_heavy(package):
 @pytest.mark.parametrize(
     "command",
     [
-        ["train_ner.py"], ["predict.py"], ["-m", "biLM"], ["-m", "biLM", "train"], ["-m", "biLM", "perplexity"],
-        ["-m", "biLM", "dump"], ["-m", "biLM", "prepare"], ["-m", "biLM", "vocab"], ["-m", "biLM", "tune"],
+        ["train_ner.py"], ["predict.py"], ["-m", "biLM"],
+        *(["-m", "biLM", name] for name in (
+            "prepare", "vocab", "train", "tune", "perplexity", "embed", "dump", "dump-tokens", "neighbours", "picture",
+            "projector",
+        )),
     ],
 )  # fmt: skip
 def test_help_needs_no_keras(command):
