@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 
+from biLM.errors import InputError
 from biLM.files import whole_file
 
 
@@ -40,3 +43,27 @@ def append_history(path: Path, row: Row) -> None:
         csv.writer(file).writerow(
             ["" if value is None else f"{value:.6g}" if isinstance(value, float) else value for value in astuple(row)]
         )
+
+
+@contextmanager
+def tensorboard(directory: Path, wanted: bool) -> Iterator[Callable[[Row], None]]:
+    """Gives a function that writes a row's figures for TensorBoard, and does nothing where that is not wanted."""
+    if not wanted:
+        yield lambda row: None
+        return
+    try:
+        from tensorboard.summary import Writer
+    except ImportError:
+        raise InputError("--tensorboard needs the package tensorboard: pip install 'ner-elmo[tensorboard]'.") from None
+    writer = Writer(str(directory))
+
+    def write(row: Row) -> None:
+        figures = {name: value for name, value in asdict(row).items() if value is not None and name != "step"}
+        for name, value in figures.items():
+            writer.add_scalar(name, float(value), step=row.step)
+        writer.flush()
+
+    try:
+        yield write
+    finally:
+        writer.close()

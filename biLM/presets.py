@@ -13,7 +13,7 @@ def _shape(dim: int, projection_dim: int, n_highway: int, filters: list[list[int
         "lstm": {"dim": dim, "projection_dim": projection_dim, "n_layers": 2, "cell_clip": 3, "proj_clip": 3,
                  "use_skip_connections": True},
         "char_cnn": {"filters": filters, "embedding": {"dim": 16}, "activation": "relu", "n_highway": n_highway,
-                     "n_characters": 261, "max_characters_per_token": 50},
+                     "n_characters": 262, "max_characters_per_token": 50},
     }  # fmt: skip
 
 

@@ -53,6 +53,8 @@ def start_run(
     counts, n_positions = survey(paths, report)
     if vocabulary is None:
         vocabulary = Vocabulary.of_counts(counts, vocabulary_size)
+    elif training.n_negative_samples_batch < len(vocabulary):
+        check_order(vocabulary, counts)
     per_step = training.batch_size * training.unroll_steps
     n_steps = training.max_steps or training.n_epochs * n_positions // per_step
     if n_positions < per_step:
@@ -72,6 +74,17 @@ def start_run(
     sizes = [path.stat().st_size for path in paths]
     run = Run(shards, sizes, [str(p.resolve()) for p in heldout], n_positions, n_steps, asdict(training), tuned_from)
     write_object(out / "training.json", asdict(run))
+
+
+def check_order(vocabulary: Vocabulary, counts: Counter[str]) -> None:
+    """The sampled softmax takes words in front for frequent ones: a vocabulary that is not sorted so is an InputError."""
+    words = vocabulary.words[3:]
+    front, back = words[: len(words) // 2], words[len(words) // 2 :]
+    if sum(counts[word] for word in back) > sum(counts[word] for word in front):
+        raise InputError(
+            "a vocabulary must be sorted by falling count, for the sampled softmax relies on it. Received: one whose second "
+            f"half, from {back[0]!r}, is more frequent in the text than its first. Make one with `python -m biLM vocab`."
+        )
 
 
 def survey(paths: Sequence[Path], report: Report = lambda done, total: None) -> tuple[Counter[str], int]:

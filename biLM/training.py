@@ -25,7 +25,7 @@ from biLM.distribution import ALONE, Placement
 from biLM.errors import InputError, Stopped
 from biLM.files import whole_file
 from biLM.flags import from_mapping
-from biLM.history import Row, append_history, start_history
+from biLM.history import Row, append_history, start_history, tensorboard
 from biLM.language_model import LanguageModel
 from biLM.model import BiLM
 from biLM.options import BiLMOptions
@@ -130,6 +130,11 @@ class Training:
         """
         if self.placement.is_first:
             start_history(self.directory / "history.csv", self.step)
+        wanted = self.training.tensorboard and self.placement.is_first
+        with tensorboard(self.directory / "tensorboard", wanted) as board:
+            self._take_steps(report, stop, board)
+
+    def _take_steps(self, report, stop, board) -> None:
         per_step = self.training.batch_size * self.training.unroll_steps
         saved = timed = time.monotonic()
         first, rate = self.step, 0.0
@@ -142,6 +147,7 @@ class Training:
             if self.step % self.training.eval_steps == 0 or self.step in (self.run.n_steps, self.training.warmup_steps):
                 average = (self.step - first) * per_step / (time.monotonic() - timed)
                 row = self._end_row(average)
+                board(row)
                 saved = timed = time.monotonic()
                 first = self.step
             elif time.monotonic() - saved > 60 * self.training.save_minutes:

@@ -296,6 +296,30 @@ def test_one_matrix_for_input_and_softmax_needs_word_ids(tmp_path):
         new_run(tmp_path, share_embedding_softmax=True)
 
 
+def test_an_unsorted_vocabulary_is_refused(tmp_path):
+    ranked = Vocabulary.count(TEXT).words[3:]
+    unsorted = Vocabulary(["<S>", "</S>", "<UNK>", *reversed(ranked)])
+    with pytest.raises(InputError, match="must be sorted by falling count, .* half, from .*biLM vocab"):
+        new_run(tmp_path, vocabulary=unsorted)
+    new_run(tmp_path, vocabulary=unsorted, n_negative_samples_batch=1000)  # the full softmax does not mind
+
+
+def test_figures_for_tensorboard(tmp_path):
+    pytest.importorskip("tensorboard", reason="tensorboard is an extra")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = new_run(tmp_path, max_steps=4, eval_steps=2, tensorboard=True)
+    run.sample = TEXT
+    run.go_on()
+    rows = [line.split(",") for line in (tmp_path / "run" / "history.csv").read_text().splitlines()]
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    tensors = events.Tensors("heldout_both")
+    assert [event.step for event in tensors] == [2, 4]
+    shown = [event.tensor_proto.float_val[0] for event in tensors]
+    assert shown == pytest.approx([float(row[rows[0].index("heldout_both")]) for row in rows[1:]], rel=1e-4)
+
+
 def test_training_stops_when_it_gets_no_better(tmp_path):
     run = new_run(tmp_path, max_steps=500, eval_steps=5, patience=2, optimizer="adam", learning_rate=0.05)
     run.sample = [["quite", "another", "text"]]  # what is learned is worth nothing here
@@ -341,7 +365,7 @@ def test_training_learns_the_text_and_leaves_every_file(trained):
         "options.json", "weights.hdf5", "vocab.txt", "softmax.hdf5", "history.csv", "training.json", "checkpoints",
     }  # fmt: skip
     options = json.loads((trained / "out" / "options.json").read_text())
-    assert options["char_cnn"]["n_characters"] == 261
+    assert options["char_cnn"]["n_characters"] == 262  # as other tools want it
     assert options["n_train_tokens"] == sum(len(s) + 1 for s in TEXT)
     assert options["unroll_steps"] == 5
     assert (trained / "out" / "history.csv").read_text().startswith("step,epoch,tokens,loss,")
