@@ -167,7 +167,7 @@ def _end_with_the_parent(pipe: int) -> None:
 
 def _go_on(training) -> None:
     """Trains to the end and prints the held-out perplexity of the weights that were kept."""
-    from biLM.training import heldout_perplexity
+    from biLM.trained import heldout_perplexity
 
     for notice in training.notices:
         print(notice, file=sys.stderr)
@@ -268,7 +268,7 @@ def _perplexity(args: argparse.Namespace) -> None:
     paths = find_files(args.files)
     start_keras()
 
-    from biLM.training import heldout_perplexity
+    from biLM.trained import heldout_perplexity
 
     with progress("perplexity"):
         result = heldout_perplexity(args.directory, paths, args.batch_size)

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import h5py
 import keras
 import numpy as np
 
@@ -23,7 +22,6 @@ from biLM.checkpoint import checkpoints, read_checkpoint, write_checkpoint
 from biLM.corpus import PackedBatches, Position, SentenceStream, read_sentences
 from biLM.distribution import ALONE, Placement
 from biLM.errors import InputError, Stopped
-from biLM.files import whole_file
 from biLM.flags import from_mapping
 from biLM.history import Row, append_history, start_history, tensorboard
 from biLM.language_model import LanguageModel
@@ -33,10 +31,10 @@ from biLM.perplexity import Perplexity, perplexity
 from biLM.row_table import RowTable
 from biLM.run import read_run
 from biLM.softmax import Softmax
+from biLM.trained import save
 from biLM.training_inputs import TrainingInputs
 from biLM.training_options import TrainingOptions
 from biLM.vocabulary import Vocabulary
-from biLM.weights import load_bilm, save_bilm
 
 
 @dataclass(frozen=True)
@@ -314,39 +312,3 @@ def sample_sentences(paths: Iterable[Path], size: int, seed: int) -> list[list[s
         elif (place := rng.randrange(number + 1)) < size:
             sample[place] = sentence
     return sample
-
-
-def save(bilm: BiLM, softmax: Softmax, directory: Path, dtype: str = "float32") -> None:
-    """Writes the biLM and, in softmax.hdf5, `W` (V, P) and `b` (V,)."""
-    save_bilm(bilm, directory, dtype)
-    with whole_file(directory / "softmax.hdf5") as partial, h5py.File(partial, "w") as file:
-        file["W"], file["b"] = softmax.kernel, softmax.bias
-
-
-def load_language_model(directory: Path) -> tuple[LanguageModel, Softmax, Vocabulary]:
-    """What `train` left behind, ready for `perplexity`."""
-    vocabulary = Vocabulary.read(directory / "vocab.txt")
-    bilm = load_bilm(directory, vocabulary=vocabulary)
-    path = directory / "softmax.hdf5"
-    if not path.is_file():
-        raise InputError(f"{path}: no such file. Perplexity needs the softmax that `python -m biLM train` leaves there.")
-    softmax = load_softmax(path, (len(vocabulary), bilm.options.lstm.projection_dim))
-    return LanguageModel(bilm), softmax, vocabulary
-
-
-def load_softmax(path: Path, shape: tuple[int, int]) -> Softmax:
-    """Reads softmax.hdf5. Raises InputError where its W is not of the shape (V, P)."""
-    try:
-        with h5py.File(path, "r") as file:
-            found = Softmax(file["W"][()].astype(np.float32), file["b"][()].astype(np.float32))
-    except (OSError, KeyError) as error:
-        raise InputError(f"{path}: not a softmax file, or a damaged one: {error}.") from error
-    if found.kernel.shape != shape or found.bias.shape != shape[:1]:
-        raise InputError(f"{path}: W must be {shape} for this vocabulary. Received: {found.kernel.shape}.")
-    return found
-
-
-def heldout_perplexity(directory: Path, paths: Sequence[Path], batch_size: int = 64) -> Perplexity:
-    """Perplexity of shards under the model in a directory."""
-    model, softmax, vocabulary = load_language_model(directory)
-    return perplexity(model, softmax, vocabulary, read_sentences(paths), batch_size)

@@ -19,7 +19,8 @@ from biLM.errors import InputError
 from biLM.options import BiLMOptions
 from biLM.progress import Report
 from biLM.run import start_run
-from biLM.training import Training, load_softmax
+from biLM.trained import load_softmax
+from biLM.training import Training
 from biLM.training_options import TrainingOptions
 from biLM.vocabulary import UNKNOWN_ID, Vocabulary
 from biLM.weights import find_options, load_bilm

@@ -19,7 +19,8 @@ from biLM.language_model import LanguageModel
 from biLM.perplexity import perplexity
 from biLM.run import start_run
 from biLM.softmax import SampledSoftmax, Softmax, draw_candidates, full_cross_entropy, log_expected_count
-from biLM.training import Training, load_language_model
+from biLM.trained import load_language_model
+from biLM.training import Training
 from biLM.training_options import TrainingOptions
 from biLM.vocabulary import Vocabulary
 

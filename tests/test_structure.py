@@ -32,7 +32,9 @@ LEVELS = {
         ["char_cnn", "lstm", "softmax", "row_table", "distribution"],
         ["model"],
         ["weights", "language_model", "training_inputs"],
-        ["training", "perplexity", "embed", "exploration"],
+        ["perplexity", "embed", "exploration"],
+        ["trained"],
+        ["training"],
         ["tuning"],
         ["commands_text", "commands_training", "commands_vectors"],
         ["__main__"],
@@ -49,7 +51,7 @@ LEVELS = {
         ["output"],
     ],
 }
-SAME_LEVEL_ALLOWED = {("training", "perplexity")}
+SAME_LEVEL_ALLOWED: set[tuple[str, str]] = set()
 
 
 def imports_of(path: Path, package: str) -> set[str]:

@@ -12,7 +12,8 @@ from conftest import PROJECT, write_bilm
 from biLM import BiLMOptions, InputError, load_bilm
 from biLM.perplexity import perplexity
 from biLM.run import start_run
-from biLM.training import Training, load_language_model
+from biLM.trained import load_language_model
+from biLM.training import Training
 from biLM.training_options import TrainingOptions
 from biLM.tuning import carry_rows, start_tuning
 from biLM.vocabulary import Vocabulary

@@ -1,0 +1,55 @@
+"""What training leaves behind: options.json, weights.hdf5, vocab.txt and, for going on and for perplexity, softmax.hdf5."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from biLM.corpus import read_sentences
+from biLM.errors import InputError
+from biLM.files import whole_file
+from biLM.language_model import LanguageModel
+from biLM.model import BiLM
+from biLM.perplexity import Perplexity, perplexity
+from biLM.softmax import Softmax
+from biLM.vocabulary import Vocabulary
+from biLM.weights import load_bilm, save_bilm
+
+
+def save(bilm: BiLM, softmax: Softmax, directory: Path, dtype: str = "float32") -> None:
+    """Writes the biLM and, in softmax.hdf5, `W` (V, P) and `b` (V,)."""
+    save_bilm(bilm, directory, dtype)
+    with whole_file(directory / "softmax.hdf5") as partial, h5py.File(partial, "w") as file:
+        file["W"], file["b"] = softmax.kernel, softmax.bias
+
+
+def load_language_model(directory: Path) -> tuple[LanguageModel, Softmax, Vocabulary]:
+    """What `train` left behind, ready for `perplexity`."""
+    vocabulary = Vocabulary.read(directory / "vocab.txt")
+    bilm = load_bilm(directory, vocabulary=vocabulary)
+    path = directory / "softmax.hdf5"
+    if not path.is_file():
+        raise InputError(f"{path}: no such file. Perplexity needs the softmax that `python -m biLM train` leaves there.")
+    softmax = load_softmax(path, (len(vocabulary), bilm.options.lstm.projection_dim))
+    return LanguageModel(bilm), softmax, vocabulary
+
+
+def load_softmax(path: Path, shape: tuple[int, int]) -> Softmax:
+    """Reads softmax.hdf5. Raises InputError where its W is not of the shape (V, P)."""
+    try:
+        with h5py.File(path, "r") as file:
+            found = Softmax(file["W"][()].astype(np.float32), file["b"][()].astype(np.float32))
+    except (OSError, KeyError) as error:
+        raise InputError(f"{path}: not a softmax file, or a damaged one: {error}.") from error
+    if found.kernel.shape != shape or found.bias.shape != shape[:1]:
+        raise InputError(f"{path}: W must be {shape} for this vocabulary. Received: {found.kernel.shape}.")
+    return found
+
+
+def heldout_perplexity(directory: Path, paths: Sequence[Path], batch_size: int = 64) -> Perplexity:
+    """Perplexity of shards under the model in a directory."""
+    model, softmax, vocabulary = load_language_model(directory)
+    return perplexity(model, softmax, vocabulary, read_sentences(paths), batch_size)
