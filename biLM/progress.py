@@ -30,16 +30,18 @@ def show_training() -> Iterator[Callable[[Any], None]]:
     columns = (BarColumn(20), TextColumn("{task.description}"), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
+        measured = ""
 
         def show(now: Any) -> None:
+            nonlocal measured
+            if now.row and now.row.heldout_both:
+                measured = f"  held-out perplexity {now.row.heldout_both:,.2f}"
             rate = f"{now.tokens_per_second:,.0f} tokens/s"
-            text = f"step {now.step:,}/{now.n_steps:,}  loss {now.loss:.3f}  {rate}"
+            text = f"step {now.step:,}/{now.n_steps:,}  loss {now.loss:.3f}{measured}  {rate}"
             bar.update(task, completed=now.step, total=now.n_steps, description=text)
             if now.row:
                 line = f"step {now.step:>8,}/{now.n_steps:,}  epoch {now.row.epoch}  {now.row.tokens:>12,} tokens"
-                line += f"  loss {now.row.loss:.3f}  {now.row.tokens_per_second:,.0f} tokens/s"
-                if now.row.heldout_both:
-                    line += f"  held-out perplexity {now.row.heldout_both:,.2f}"
+                line += f"  loss {now.row.loss:.3f}{measured}  {now.row.tokens_per_second:,.0f} tokens/s"
                 left = (now.n_steps - now.step) * now.row.tokens / now.step / max(1.0, now.row.tokens_per_second)
                 console.print(f"{line}  {timedelta(seconds=round(left))} left", highlight=False, soft_wrap=True)
 
