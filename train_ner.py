@@ -58,12 +58,13 @@ def main(config: TrainConfig) -> None:
 
     bilm = activations = None
     if config.elmo != NO_ELMO:
-        bilm = load_bilm(config.elmo, config.elmo_options, initial_state=config.initial_state)
-        if not config.train_bilm:
-            directory = Path(config.cache_dir or cache.default_directory()) if config.cache else None
+        bilm = load_bilm(config.elmo, config.elmo_options, initial_state=config.initial_state, top_layer=config.top_layer)
+        if config.cache and not config.train_bilm:
+            kept = cache.Cache(Path(config.cache_dir or cache.default_directory()), int(config.cache_size * 1e9))
             with progress("embedding", console) as step:
                 sides = ([sentence.tokens for sentence in side] for side in (train, dev))
-                activations = tuple(cache.compute_activations(bilm, side, directory, step) for side in sides)
+                activations = tuple(kept.activations(bilm, side, step) for side in sides)
+            report.cache_summary(kept.directory, [side.found for side in activations], console)
 
     with progress("training", console) as step:
         table = report.EpochTable(config.epochs, console)

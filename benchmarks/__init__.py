@@ -1,1 +1,1 @@
-"""Measurements, side by side with other tools in one run. They are no tests: nothing here passes or fails."""
+"""What is fast and by how much: `python -m benchmarks`. Nothing here is imported by the packages."""

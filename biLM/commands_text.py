@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from biLM.progress import progress
@@ -49,9 +50,9 @@ def _prepare(args: argparse.Namespace) -> None:
             args.max_characters_per_token, args.seed, report,
         )  # fmt: skip
     if args.json:
-        print(json.dumps(made.__dict__))
+        print(json.dumps(asdict(made)))
         return
-    for name, value in made.__dict__.items():
+    for name, value in asdict(made).items():
         if name == "oov_rate":
             value = "  ".join(f"{share:.2%} at {size:,}" for size, share in value.items()) or "nothing is held out"
         print(f"{name.replace('_', ' '):20} {value:,}" if isinstance(value, int) else f"{name.replace('_', ' '):20} {value}")

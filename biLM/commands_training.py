@@ -49,6 +49,9 @@ def add(commands) -> None:
         metavar="N",
         help="sentences of a batch; the result is the same. Default: 64.",
     )
+    perplexity.add_argument(
+        "--initial-state", choices=("warm", "zero"), default="warm", help="what each sentence starts from. Default: warm."
+    )
     perplexity.add_argument("--json", action="store_true", help="one JSON line")
     perplexity.set_defaults(run=_perplexity)
 
@@ -180,32 +183,27 @@ def _go_on(training) -> None:
         training.go_on(report, stop)
     print(f"{training.directory}/weights.hdf5")
     if training.run.heldout:
-        with progress("perplexity"):
-            result = heldout_perplexity(training.directory, [Path(path) for path in training.run.heldout])
+        with progress("perplexity") as report:
+            result = heldout_perplexity(training.directory, list(map(Path, training.run.heldout)), report=report)
         _print_perplexity(result, as_json=False)
 
 
 def _tune(args: argparse.Namespace) -> None:
-    from biLM.corpus import find_files, read_sentences
-    from biLM.vocabulary import Vocabulary
-
     training = from_mapping(TrainingOptions, _TUNING | given(args, TrainingOptions), "tune")
-    paths, heldout = find_files(args.train), find_files(args.heldout)
-    vocabulary = Vocabulary.read(args.vocab) if args.vocab else None
+    text = _text(args)
     start_keras()
 
     from biLM.perplexity import perplexity
+    from biLM.trained import watched
     from biLM.tuning import start_tuning
 
     with progress("counting words") as report:
-        run, carried = start_tuning(
-            args.weights, training, paths, heldout, args.out, vocabulary, args.vocab_size, args.dropout, report=report
-        )  # fmt: skip
+        run, carried = start_tuning(args.weights, training, text, args.out, args.dropout, report)
     if carried.shared:
         print(f"{carried.shared:,} words keep their softmax rows, {carried.new:,} are new", file=sys.stderr)
         run.prepare_to_evaluate()
-        with progress("perplexity"):
-            before = perplexity(run.model, run.softmax, run.vocabulary, read_sentences(heldout))
+        with progress("perplexity") as report:
+            before = perplexity(run.model, run.softmax, run.vocabulary, watched(text.heldout, report))
         print(f"{'before':20} {before.both}")
     else:
         print(
@@ -222,15 +220,20 @@ def _start_run(args: argparse.Namespace) -> None:
         options["n_tokens_vocab"] = 1  # until the vocabulary is known
     training = from_mapping(TrainingOptions, given(args, TrainingOptions), "train")
 
-    from biLM.corpus import find_files
     from biLM.run import start_run
+
+    text = _text(args)
+    with progress("counting words") as report:
+        start_run(BiLMOptions.from_dict(options), training, text, args.out, report)
+
+
+def _text(args: argparse.Namespace):
+    from biLM.corpus import find_files
+    from biLM.run import Text
     from biLM.vocabulary import Vocabulary
 
-    paths = find_files(args.train)
-    heldout = find_files(args.heldout or [])
     vocabulary = Vocabulary.read(args.vocab) if args.vocab else None
-    with progress("counting words") as report:
-        start_run(BiLMOptions.from_dict(options), training, paths, heldout, args.out, vocabulary, args.vocab_size, report)
+    return Text(find_files(args.train), find_files(args.heldout or []), vocabulary, args.vocab_size)
 
 
 @contextmanager
@@ -270,8 +273,8 @@ def _perplexity(args: argparse.Namespace) -> None:
 
     from biLM.trained import heldout_perplexity
 
-    with progress("perplexity"):
-        result = heldout_perplexity(args.directory, paths, args.batch_size)
+    with progress("perplexity") as report:
+        result = heldout_perplexity(args.directory, paths, args.batch_size, args.initial_state, report)
     _print_perplexity(result, args.json)
 
 

@@ -85,7 +85,7 @@ def _embed(args: argparse.Namespace) -> None:
     with progress("embed") as report:
         n_sentences = dump(
             bilm, args.text, args.target, args.layers, Mix(tuple(args.mix), args.gamma) if args.mix else None,
-            args.batch_size, not args.no_sentence_to_index, report=lambda lines: report(lines, None),
+            args.batch_size, not args.no_sentence_to_index, report,
         )  # fmt: skip
     print(f"{args.target}: {n_sentences:,} sentences")
 
@@ -110,8 +110,10 @@ def _neighbours(args: argparse.Namespace) -> None:
 
     from biLM.exploration import neighbours
 
+    with progress("neighbours") as report:
+        nearest = neighbours(bilm, args.text, sentence, sentence.index(args.token), args.layer, args.n, report)
     print("cosine      line  context", file=sys.stderr)
-    for cosine, found in neighbours(bilm, args.text, sentence, sentence.index(args.token), args.layer, args.n):
+    for cosine, found in nearest:
         print(f"{cosine:6.3f}  {found.line:8}  {found.snippet}")
 
 
@@ -120,7 +122,8 @@ def _look(args: argparse.Namespace) -> None:
 
     from biLM.exploration import collect, write_picture, write_projector
 
-    found, vectors = collect(bilm, args.text, args.words, args.layer, args.limit)
+    with progress(args.command) as report:
+        found, vectors = collect(bilm, args.text, args.words, args.layer, args.limit, report)
     if args.command == "picture":
         write_picture(found, vectors, args.out)
     else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import glob
 import gzip
+import io
 import itertools
 import lzma
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,7 +27,6 @@ from biLM.vocabulary import Vocabulary
 
 _OPENERS: dict[str, Callable[..., IO[Any]]] = {".gz": gzip.open, ".xz": lzma.open}  # type: ignore[dict-item]
 BLOCK_BYTES = 2**22  # shuffled among themselves: some 30,000 sentences
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def find_files(patterns: Iterable[str]) -> list[Path]:
@@ -53,13 +53,16 @@ def open_bytes(path: str | Path) -> Iterator[IO[bytes]]:
 @contextmanager
 def open_text(path: str | Path) -> Iterator[IO[str]]:
     """A text file, plain or compressed, for reading; what cannot be read as UTF-8 text is an InputError."""
-    try:
-        with _OPENERS.get(Path(path).suffix, open)(path, "rt", encoding="utf-8-sig", newline="\n") as lines:
-            yield lines
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: must be UTF-8 text: {error}.") from error
-    except (EOFError, gzip.BadGzipFile, lzma.LZMAError) as error:
-        raise InputError(f"{path}: a damaged archive: {error}.") from error
+    with open_bytes(path) as raw:
+        try:
+            yield io.TextIOWrapper(raw, encoding="utf-8-sig", newline="\n")
+        except UnicodeDecodeError:
+            raise InputError(_not_utf8(Path(path))) from None
+
+
+def count_lines(path: Path) -> int:
+    with open_bytes(path) as lines:
+        return sum(1 for _ in lines)
 
 
 def read_sentences(paths: Iterable[str | Path]) -> Iterator[list[str]]:

@@ -9,20 +9,20 @@ whose vectors are equal too, it names the last.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import h5py
-import keras
 import numpy as np
 
-from biLM.corpus import open_text
+from biLM.corpus import count_lines, open_text
 from biLM.errors import InputError
 from biLM.files import whole_file
 from biLM.model import BiLM
 from biLM.progress import Report
+from biLM.token_table import TokenTable
 from biLM.vocabulary import Vocabulary
 
 LINES_AT_ONCE = 4096  # sorted by length among themselves; memory depends on this and not on the file
@@ -45,11 +45,11 @@ def dump(
     mix: Mix | None = None,
     batch_size: int = 64,
     sentence_to_index: bool = True,
-    report: Callable[[int], None] = lambda lines: None,
+    report: Report = lambda done, total: None,
 ) -> int:
     """Writes the activations of a tokenised text file, a sentence a line; returns how many sentences it held.
 
-    `report(lines done)` is called now and then. The target appears whole, or not at all.
+    `report`: (lines done, in all). The target appears whole, or not at all.
     """
     if layers not in LAYERS:
         raise InputError(f"layers must be one of {', '.join(LAYERS)}. Received: {layers!r}.")
@@ -58,17 +58,18 @@ def dump(
         raise InputError(f"a mix needs {bilm.n_layers} weights, one a layer, with layers 'mix'. Received: {received}.")
     index: dict[str, str] = {}
     n_sentences = done = 0
+    n_lines, table = count_lines(Path(source)), bilm.token_table()
     with whole_file(target) as partial, h5py.File(partial, "w") as file:
         for chunk in _chunks(source):
             sentences = [line.split() for line in chunk]
-            for number, activations in _embedded(bilm, sentences, batch_size):
+            for number, activations in _embedded(bilm, sentences, batch_size, table):
                 file.create_dataset(str(done + number), data=_select(activations, layers, mix))
                 n_sentences += 1
             for number, line in enumerate(chunk):
                 if sentences[number]:
                     index[line] = str(done + number)
             done += len(chunk)
-            report(done)
+            report(done, n_lines)
         if sentence_to_index:
             text = np.array([json.dumps(index)], dtype=object)
             file.create_dataset("sentence_to_index", data=text, dtype=h5py.string_dtype())
@@ -82,10 +83,8 @@ def dump_tokens(bilm: BiLM, vocabulary: Vocabulary, target: str | Path, report: 
     """
     table = np.empty((len(vocabulary), bilm.options.lstm.projection_dim), np.float32)
     for start in range(0, len(vocabulary), LINES_AT_ONCE):
-        words = [[word] for word in vocabulary.words[start : start + LINES_AT_ONCE]]
-        inputs = bilm.encode(words)
-        vectors = keras.ops.convert_to_numpy(bilm.encoder(inputs["characters"]))
-        table[start : start + len(words)] = vectors[inputs["token_index"][: len(words), 1]]
+        words = vocabulary.words[start : start + LINES_AT_ONCE]
+        table[start : start + len(words)] = bilm.token_vectors(words)
         report(start + len(words), len(vocabulary))
     with whole_file(target) as partial, h5py.File(partial, "w") as file:
         file["embedding"] = table
@@ -98,9 +97,11 @@ def _chunks(source: str | Path) -> Iterator[list[str]]:
             yield chunk
 
 
-def _embedded(bilm: BiLM, sentences: Sequence[Sequence[str]], batch_size: int) -> Iterator[tuple[int, np.ndarray]]:
+def _embedded(
+    bilm: BiLM, sentences: Sequence[Sequence[str]], batch_size: int, table: TokenTable
+) -> Iterator[tuple[int, np.ndarray]]:
     real = [number for number, sentence in enumerate(sentences) if sentence]
-    for positions, batch in bilm.embed_in_batches([sentences[number] for number in real], batch_size):
+    for positions, batch in bilm.embed_in_batches([sentences[number] for number in real], batch_size, table):
         for row, position in enumerate(positions):
             number = real[position]
             yield number, batch[row, :, : len(sentences[number])]

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from biLM.corpus import open_text
+from biLM.corpus import count_lines, open_text
 from biLM.errors import InputError
 from biLM.files import whole_file
 from biLM.model import BiLM
+from biLM.progress import Report
 
 LINES_AT_ONCE = 2048
 SNIPPET = 6  # tokens on each side
@@ -32,21 +33,27 @@ class Occurrence:
 
 
 def occurrences(
-    bilm: BiLM, source: str | Path, layer: int = -1, words: frozenset[str] | None = None, batch_size: int = 64
+    bilm: BiLM,
+    source: str | Path,
+    layer: int = -1,
+    words: frozenset[str] | None = None,
+    report: Report = lambda done, total: None,
 ) -> Iterator[tuple[list[Occurrence], np.ndarray]]:
     """Yields tokens of a text (those among `words`, all when None) with their vectors (n, D) of one layer.
 
-    A chunk of lines at a time: memory does not depend on the text.
+    A chunk of lines at a time: memory does not depend on the text. `report`: (lines done, in all).
     """
     if not -bilm.n_layers <= layer < bilm.n_layers:
         raise InputError(f"the layer must be from 0 to {bilm.n_layers - 1}. Received: {layer}.")
+    n_lines, table = count_lines(Path(source)), bilm.token_table()
     with open_text(source) as text:
         numbered = enumerate(text, 1)
         while chunk := list(islice(numbered, LINES_AT_ONCE)):
+            report(chunk[0][0] - 1, n_lines)
             lines = [(number, line.split()) for number, line in chunk]
             lines = [(n, tokens) for n, tokens in lines if tokens and (words is None or not words.isdisjoint(tokens))]
             found, vectors = [], []
-            for positions, batch in bilm.embed_in_batches([tokens for _, tokens in lines], batch_size):
+            for positions, batch in bilm.embed_in_batches([tokens for _, tokens in lines], table=table):
                 for row, place in enumerate(positions):
                     number, tokens = lines[place]
                     chosen = [k for k, token in enumerate(tokens) if words is None or token in words]
@@ -62,7 +69,13 @@ def _snippet(tokens: Sequence[str], position: int) -> str:
 
 
 def neighbours(
-    bilm: BiLM, source: str | Path, sentence: Sequence[str], position: int, layer: int = -1, n: int = 10
+    bilm: BiLM,
+    source: str | Path,
+    sentence: Sequence[str],
+    position: int,
+    layer: int = -1,
+    n: int = 10,
+    report: Report = lambda done, total: None,
 ) -> list[tuple[float, Occurrence]]:
     """The n tokens of a text whose vectors in context have the greatest cosine with that of `sentence[position]`."""
     if not 0 <= position < len(sentence):
@@ -71,7 +84,7 @@ def neighbours(
     query = query / np.linalg.norm(query)
     best: list[tuple[float, int, Occurrence]] = []
     seen = 0
-    for found, vectors in occurrences(bilm, source, layer):
+    for found, vectors in occurrences(bilm, source, layer, report=report):
         cosines = vectors @ query / np.linalg.norm(vectors, axis=1)
         for place in np.argsort(-cosines, kind="stable")[:n].tolist():
             best.append((float(cosines[place]), -(seen + place), found[place]))
@@ -81,13 +94,18 @@ def neighbours(
 
 
 def collect(
-    bilm: BiLM, source: str | Path, words: Sequence[str], layer: int = -1, limit: int = 200
+    bilm: BiLM,
+    source: str | Path,
+    words: Sequence[str],
+    layer: int = -1,
+    limit: int = 200,
+    report: Report = lambda done, total: None,
 ) -> tuple[list[Occurrence], np.ndarray]:
     """At most `limit` occurrences of each word, the first ones. A word that does not occur is an InputError."""
     counts: Counter[str] = Counter()
     kept: list[Occurrence] = []
     rows: list[np.ndarray] = []
-    for found, vectors in occurrences(bilm, source, layer, frozenset(words)):
+    for found, vectors in occurrences(bilm, source, layer, frozenset(words), report):
         for occurrence, vector in zip(found, vectors, strict=True):
             if counts[occurrence.token] < limit:
                 counts[occurrence.token] += 1

@@ -27,8 +27,8 @@ class LanguageModel(keras.Model):
         state times `keep`: 0 where a row starts anew from zeros; `learn` is 0 where only the softmax is to learn. Targets
         and candidates are numbers of rows of the softmax; with word-id input `token_index` holds numbers of rows of the
         embedding, and there are no `characters`.
-    Call otherwise: `characters`, `token_index` -> the top layer's outputs (B, D, S, P), each row from the biLM's initial
-        state.
+    Call otherwise: `vectors` (U, P) of tokens, `token_index` (B, D, S) -> the top layer's outputs (B, D, S, P), each row
+        from the biLM's initial state.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class LanguageModel(keras.Model):
         index = inputs["token_index"]
         indices = [index[:, d] for d in range(self.bilm.options.n_directions)]
         if not training:
-            vectors = self.bilm.encoder(inputs["characters"])
+            vectors = inputs["vectors"]
             directions, _ = self.bilm.read(vectors, indices, self.bilm.expand_states(ops.shape(index)[0]))
             return ops.stack([layers[-1] for layers in directions], axis=1)
         if self.bilm.options.char_cnn:

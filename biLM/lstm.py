@@ -13,15 +13,15 @@ from biLM.options import LSTMOptions
 
 @keras.saving.register_keras_serializable("biLM")
 class ProjectedLSTMCell(keras.layers.Layer):
-    """One step of an LSTM whose output is projected, given the step's input already multiplied by the input kernel.
+    """One step of an LSTM whose output is projected, with clipping.
 
-        i, j, f, o = split(z + h R)
+        i, j, f, o = split([x ; h] W + b)
         c' = clip(sigmoid(f + 1) * c + sigmoid(i) * tanh(j), cell_clip)
         h' = clip((sigmoid(o) * tanh(c')) P, proj_clip)
 
     Without a projection (`projection_dim == dim`) h' is the unprojected output and `proj_clip` does not apply.
 
-    Call: z (B, 4H), states [h (B, P), c (B, H)] -> h' (B, P), [h', c'].
+    Call: x (B, P), states [h (B, P), c (B, H)] -> h' (B, P), [h', c'].
     Source: Sak et al. 2014; gate order and the constant 1 of the forget gate as in TensorFlow's LSTMCell.
     """
 
@@ -33,16 +33,16 @@ class ProjectedLSTMCell(keras.layers.Layer):
 
     def build(self, input_shape):
         dim, projection_dim = self.options.dim, self.options.projection_dim
-        glorot = (6.0 / (2 * projection_dim + 4 * dim)) ** 0.5  # of the input and recurrent kernels as one matrix
-        uniform = keras.initializers.RandomUniform(-glorot, glorot)
-        self.recurrent_kernel = self.add_weight((projection_dim, 4 * dim), uniform, name="recurrent_kernel")
+        self.kernel = self.add_weight((input_shape[-1] + projection_dim, 4 * dim), "glorot_uniform", name="kernel")
+        self.bias = self.add_weight((4 * dim,), "zeros", name="bias")
         self.projection_kernel = None
         if self.options.has_projection:
             self.projection_kernel = self.add_weight((dim, projection_dim), "glorot_uniform", name="projection_kernel")
 
-    def call(self, z, states):
+    def call(self, x, states):
         h, c = states
-        i, j, f, o = ops.split(z + ops.matmul(h, self.recurrent_kernel), 4, axis=-1)  # each (B, H)
+        z = ops.matmul(ops.concatenate([x, h], axis=-1), self.kernel) + self.bias  # (B, 4H)
+        i, j, f, o = ops.split(z, 4, axis=-1)  # each (B, H)
         c = _clip(ops.sigmoid(f + 1.0) * c + ops.sigmoid(i) * ops.tanh(j), self.options.cell_clip)
         h = ops.sigmoid(o) * ops.tanh(c)
         if self.projection_kernel is not None:
@@ -55,52 +55,29 @@ def _clip(x, limit: float):
 
 
 @keras.saving.register_keras_serializable("biLM")
-class ProjectedLSTM(keras.layers.Layer):
-    """`ProjectedLSTMCell` over time; the input's product with the kernel is one matrix product outside the loop.
-
-    Call: x (B, T, P), state [h (B, P), c (B, H)], mask (B, T) bool or None -> outputs (B, T, P), final [h, c].
-    Where the mask is False the output is 0 and the state stays; pass None where padding comes last and the final state
-    is not needed: that is faster and gives the same outputs at all real positions.
-    """
-
-    def __init__(self, options: LSTMOptions, **kwargs):
-        super().__init__(**kwargs)
-        self.options = options
-        self.supports_masking = True
-        self.rnn = keras.layers.RNN(
-            ProjectedLSTMCell(options, name="cell"),
-            return_sequences=True, return_state=True, zero_output_for_mask=True, name="rnn",
-        )  # fmt: skip
-
-    def build(self, input_shape):
-        dim, projection_dim = self.options.dim, self.options.projection_dim
-        glorot = (6.0 / (2 * projection_dim + 4 * dim)) ** 0.5
-        uniform = keras.initializers.RandomUniform(-glorot, glorot)
-        self.kernel = self.add_weight((input_shape[-1], 4 * dim), uniform, name="kernel")
-        self.bias = self.add_weight((4 * dim,), "zeros", name="bias")
-        self.rnn.build((None, None, 4 * dim))
-
-    def call(self, x, state, mask=None):
-        z = ops.matmul(x, self.kernel) + self.bias  # (B, T, 4H)
-        outputs, h, c = self.rnn(z, initial_state=state, mask=mask)
-        return outputs, [h, c]
-
-
-@keras.saving.register_keras_serializable("biLM")
 class LSTMStack(keras.layers.Layer):
     """The LSTM layers of one direction, with skip connections above the first: `y = LSTM(x) + x`.
 
     In training each layer's input is dropped out, and the skip connection adds the dropped input (as the reference
     does). The recurrence of a layer uses its own h, never y.
 
-    Call: x (B, T, P), states L x [h, c], mask -> L outputs (B, T, P), final states.
+    Call: x (B, T, P), states [h (B, P), c (B, H)] of the layers that shall be read, from the lowest, mask (B, T) bool or
+        None -> an output (B, T, P) of each of them, final states.
+        Where the mask is False the output is 0 and the state stays; pass None where padding comes last and the final
+        states are not needed: that is faster and gives the same outputs at all real positions.
     """
 
     def __init__(self, options: LSTMOptions, dropout: float = 0.0, **kwargs):
         super().__init__(**kwargs)
         self.options = options
         self.supports_masking = True
-        self.layers = [ProjectedLSTM(options, name=f"lstm_{number}") for number in range(options.n_layers)]
+        self.layers = [
+            keras.layers.RNN(
+                ProjectedLSTMCell(options, name="cell"),
+                return_sequences=True, return_state=True, zero_output_for_mask=True, name=f"lstm_{number}",
+            )
+            for number in range(options.n_layers)
+        ]  # fmt: skip
         self.dropout = keras.layers.Dropout(dropout, name="dropout")
 
     def build(self, input_shape):
@@ -109,15 +86,15 @@ class LSTMStack(keras.layers.Layer):
 
     def call(self, x, states, mask=None, training=False):
         outputs, final = [], []
-        for number, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
+        for number, (layer, state) in enumerate(zip(self.layers, states, strict=False)):
             x = self.dropout(x, training=training)
-            y, state = layer(x, state, mask)
+            y, h, c = layer(x, initial_state=state, mask=mask)
             x = y + x if number and self.options.use_skip_connections else y
             outputs.append(x)
-            final.append(state)
+            final.append([h, c])
         return outputs, final
 
     def compute_output_spec(self, x, states, mask=None, training=False):
         rows, steps = x.shape[:2]
         output = keras.KerasTensor((rows, steps, self.options.projection_dim), dtype=self.compute_dtype)
-        return [output] * self.options.n_layers, states
+        return [output] * len(states), states

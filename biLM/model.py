@@ -18,19 +18,20 @@ import keras
 import numpy as np
 from keras import ops
 
+from biLM.batching import batches_by_length, few_counts, filled, shape_step
 from biLM.char_cnn import CharacterEncoder
-from biLM.characters import CharacterInput, deduplicate
+from biLM.characters import BEGIN_TOKEN, END_TOKEN, N_FIXED_ROWS, CharacterInput, deduplicate, numbered
 from biLM.errors import InputError
 from biLM.lstm import LSTMStack
 from biLM.options import BiLMOptions
+from biLM.token_table import CAPACITY, TokenTable
 from biLM.vocabulary import Vocabulary, WordInput
 
 Sentence = Sequence[str]
 States = list[list[list[Any]]]  # direction, layer, [h, c]
 
 WARM_UP_SENTENCE, WARM_UP_RUNS = ("The", "end", "."), 8
-TOKENS_PER_SENTENCE = 64  # a batch holds at most batch_size * 64 positions: one long sentence makes its batch smaller
-SHAPE_STEP = {"jax": 16}  # JAX compiles every shape anew: sizes are rounded up to few values
+TOKENS_AT_ONCE = 512  # encoded together, sorted by length: as fast as more of them, and little padding
 
 
 @keras.saving.register_keras_serializable("biLM")
@@ -60,10 +61,13 @@ class BiLM(keras.Model):
             with carried state has seen; "zero": zeros.
         stateful: carry the state from batch to batch, row by row, as the reference does. A sentence's vectors then
             depend on what was embedded before; `reset_states` starts again from zeros.
+        top_layer: the highest layer that is wanted, from 0; those above are not computed, and L is this. None: all.
 
     Call: `{"characters": (U, C) int32, or a list of such, "token_index": (B, T+2) int32}` (see `encode`) ->
         `{"activations": (B, L+1, T, D) float32, "mask": (B, T) bool}`. Layer 0 is the token vector, twice; layer k is
         [forward_k ; backward_k]. Positions where the mask is False hold 0. A forward-only model has D = P.
+        `"vectors"` (U, P), made before, may stand in the place of "characters"; without "token_index" the result is the
+        vectors (U, P) of the characters.
 
     Example: `load_bilm("weights.hdf5").embed([["A", "sentence", "."]])[0].shape == (3, 3, 1024)`.
     """
@@ -74,6 +78,7 @@ class BiLM(keras.Model):
         vocabulary: Vocabulary | None = None,
         initial_state: str = "warm",
         stateful: bool = False,
+        top_layer: int | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -81,6 +86,10 @@ class BiLM(keras.Model):
             options = BiLMOptions.from_dict(options)
         if initial_state not in ("warm", "zero"):
             raise InputError(f"`initial_state` must be 'warm' or 'zero'. Received: {initial_state!r}.")
+        highest = options.lstm.n_layers
+        self.top_layer = highest if top_layer is None else top_layer
+        if not 0 <= self.top_layer <= highest:
+            raise InputError(f"`top_layer` must be from 0 to {highest}, the biLM's layers. Received: {top_layer}.")
         self.options, self.vocabulary = options, vocabulary
         self.initial_state, self.stateful = initial_state, stateful
         lstm, projection_dim = options.lstm, options.lstm.projection_dim
@@ -116,12 +125,12 @@ class BiLM(keras.Model):
 
     def get_config(self):
         return {"options": self.options.to_dict(), "initial_state": self.initial_state, "stateful": self.stateful,
-                "name": self.name}  # fmt: skip
+                "top_layer": self.top_layer, "name": self.name}  # fmt: skip
 
     @property
     def n_layers(self) -> int:
-        """L + 1: the LSTM layers and the token layer."""
-        return self.options.lstm.n_layers + 1
+        """L + 1: the LSTM layers that are wanted and the token layer."""
+        return self.top_layer + 1
 
     @property
     def width(self) -> int:
@@ -131,23 +140,27 @@ class BiLM(keras.Model):
     # -- tensors -------------------------------------------------------------------------------------------------
 
     def call(self, inputs, training=False):
+        vectors = inputs["vectors"] if "vectors" in inputs else self.encoder(inputs["characters"])
+        if "token_index" not in inputs:
+            return vectors
         token_index = inputs["token_index"]
         states = inputs.get("states")
         carry = states is not None
         if states is None:
-            states = self.expand_states(ops.shape(token_index)[0])
-        hold = token_index > 0 if carry else None
-        indices = (token_index, reverse(token_index))
-        directions, final = self.read(self.encoder(inputs["characters"]), indices, states, hold, training)
+            states = [layers[: self.top_layer] for layers in self.expand_states(ops.shape(token_index)[0])]
+        indices, hold = (token_index, reverse(token_index)), token_index > 0
+        if not carry:  # nobody asks for what follows the last token of a direction
+            indices, hold = (token_index[:, :-1], reverse(token_index)[:, :-1]), None
+        directions, final = self.read(vectors, indices, states, hold, training)
         lengths = ops.sum(ops.cast(token_index > 0, "int32"), axis=1, keepdims=True)  # (B, 1), marks included
         n_rows, n_positions = ops.shape(token_index)[0], ops.shape(token_index)[1]
         position = ops.expand_dims(ops.arange(1, n_positions - 1), 0)  # (1, T): without <S> and the last column
         mask = position < lengths - 1
-        offset = ops.expand_dims(ops.arange(n_rows), 1) * n_positions
-        turned_back = ops.maximum(lengths - 1 - position, 0) + offset  # (B, T) into (B * (T+2))
+        offset = ops.expand_dims(ops.arange(n_rows), 1) * ops.shape(indices[0])[1]
+        turned_back = ops.maximum(lengths - 1 - position, 0) + offset  # (B, T) into the rows of all sentences
         layers = []
         for number in range(self.n_layers):
-            parts = [directions[0][number][:, 1:-1]]
+            parts = [directions[0][number][:, 1 : n_positions - 1]]
             if len(directions) == 2:
                 backward = directions[1][number]
                 flat = ops.reshape(backward, (-1, self.options.lstm.projection_dim))
@@ -161,14 +174,14 @@ class BiLM(keras.Model):
     def read(self, vectors, indices, states, mask=None, training=False):
         """Runs the directions, each in its own reading order.
 
-        Arguments: token vectors (U, P), for each direction an index (B, N) into them, and the states to start from; a mask
-        where the states must stay, None where the final states are not needed past the end.
+        Arguments: token vectors (U, P), for each direction an index (B, N) into them, and the states to start from, of as
+        many layers as are wanted; a mask where the states must stay, None where nobody needs the states at the end.
         Returns for each direction the list of its L+1 layers (B, N, P), and the final states.
         """
         directions, final = [], []
         for stack, state, index in zip(self.directions, states, indices, strict=False):
             x = ops.take(vectors, index, axis=0)  # (B, N, P)
-            outputs, state = stack(x, state, mask, training=training)
+            outputs, state = stack(x, state, mask, training=training) if state else ([], [])
             directions.append([x, *outputs])
             final.append(state)
         return directions, final
@@ -184,11 +197,11 @@ class BiLM(keras.Model):
 
     def encode(self, sentences: Sequence[Sentence]) -> dict[str, Any]:
         """The input of a batch: its distinct tokens, and where they stand."""
-        return self.encode_tokens(*deduplicate(sentences, self.shape_step))
+        return self.encode_tokens(*deduplicate(sentences, shape_step()))
 
     def encode_tokens(self, tokens: Sequence[str], token_index: np.ndarray, rows_multiple_of: int = 1) -> dict[str, Any]:
         """The input for distinct tokens, in the order of `numbered`, and the rows (any shape) where they stand."""
-        step = self.shape_step
+        step = shape_step()
         rows_multiple_of = math.lcm(rows_multiple_of, 64 if step > 1 else 1)
         encoder = self.token_input()
         if isinstance(encoder, CharacterInput):
@@ -197,10 +210,21 @@ class BiLM(keras.Model):
         ids = encoder(tokens)
         return {"characters": np.pad(ids, (0, -len(ids) % rows_multiple_of)), "token_index": token_index}
 
-    @property
-    def shape_step(self) -> int:
-        """What sizes are rounded up to, where every new shape is compiled."""
-        return SHAPE_STEP.get(keras.backend.backend(), 1)
+    def token_vectors(self, tokens: Sequence[str]) -> np.ndarray:
+        """Vectors of tokens without their context, layer 0. Shape: (len(tokens), P), float32."""
+        row_of = numbered(tokens)
+        by_length, encode = list(row_of)[2:], self.token_input()
+        blocks = []
+        for start in range(0, max(1, len(by_length)), TOKENS_AT_ONCE):
+            rows = encode(by_length[start : start + TOKENS_AT_ONCE], shape_step())
+            padding = [(0, few_counts(len(rows)) - len(rows)), *[(0, 0)] * (rows.ndim - 1)]
+            vectors = self.predict_on_batch({"characters": np.pad(rows, padding)})[: len(rows)]
+            blocks.append(vectors[N_FIXED_ROWS if start else 0 :])
+        return np.concatenate(blocks)[[row_of[token] for token in tokens]]
+
+    def token_table(self, capacity: int = CAPACITY) -> TokenTable:
+        """A table of token vectors for `embed_in_batches`; good as long as the biLM's weights stay as they are."""
+        return TokenTable(self.token_vectors, self.options.lstm.projection_dim, capacity)
 
     def embed(self, sentences: Sequence[Sentence], batch_size: int = 64) -> list[np.ndarray]:
         """Activations of tokenised sentences, in their order: float32 (L+1, T, D) each; T = 0 gives an empty array."""
@@ -211,20 +235,36 @@ class BiLM(keras.Model):
         return activations
 
     def embed_in_batches(
-        self, sentences: Sequence[Sentence], batch_size: int = 64
+        self, sentences: Sequence[Sentence], batch_size: int = 64, table: TokenTable | None = None
     ) -> Iterator[tuple[list[int], np.ndarray]]:
         """Yields (positions in `sentences`, activations (B, L+1, T, D)), shortest sentences first.
 
-        A batch holds at most `batch_size` sentences and `batch_size * 64` positions, padding included, but at least one
-        sentence. With `stateful=True` batches are cut from the sentences as they come.
+        Arguments:
+            batch_size: a batch holds as many sentences as fit into `batch_size * 64` positions, padding included, but one
+                at least. With `stateful=True`: `batch_size` sentences, as they come.
+            table: of the vectors of tokens met before; a new one when None.
         """
         if self.stateful:
             for start in range(0, len(sentences), batch_size):
                 positions = list(range(start, min(start + batch_size, len(sentences))))
                 yield positions, self._embed_carrying([sentences[position] for position in positions])
             return
-        for positions in batches_by_length(list(map(len, sentences)), batch_size, batch_size * TOKENS_PER_SENTENCE):
-            yield positions, self.predict_on_batch(self.encode([sentences[p] for p in positions]))["activations"]
+        table = self.token_table() if table is None else table
+        table.add(list(dict.fromkeys(token for sentence in sentences for token in sentence)))
+        for positions in batches_by_length(list(map(len, sentences)), batch_size):
+            yield positions, self.embed_batch([sentences[position] for position in positions], table)
+
+    def embed_batch(self, sentences: Sequence[Sentence], table: TokenTable) -> np.ndarray:
+        """Activations of a batch, each sentence from the initial state. Shape: (B, L+1, T, D)."""
+        return self.predict_on_batch(self.look_up(sentences, table))["activations"][: len(sentences)]
+
+    def look_up(self, sentences: Sequence[Sentence], table: TokenTable) -> dict[str, np.ndarray]:
+        """The input of a batch, its vectors from a table; filled up with empty sentences to one of few shapes."""
+        tokens, token_index = deduplicate(filled(sentences, ()), shape_step())
+        vectors = table.vectors([BEGIN_TOKEN, END_TOKEN, *tokens])
+        n_rows = token_index.size if shape_step() > 1 else 1 + len(vectors)
+        padding = (1, n_rows - 1 - len(vectors))  # in front: no token
+        return {"vectors": np.pad(vectors, [padding, (0, 0)]), "token_index": token_index}
 
     def token_input(self) -> CharacterInput | WordInput:
         """What turns distinct tokens into rows of `characters`."""
@@ -262,7 +302,7 @@ class BiLM(keras.Model):
         missing = max(0, len(sentences) - len(carried[0]))
         carried = [np.pad(state, [(0, missing), (0, 0)]) for state in carried]
         current = [state[: len(sentences)] for state in carried]
-        inputs = self.encode(sentences) | {"states": self._nested(current)}
+        inputs = self.encode(sentences) | {"states": self._nested(current)}  # all layers: the state is theirs too
         outputs = self.predict_on_batch(inputs)
         for state, new in zip(carried, keras.tree.flatten(outputs["states"]), strict=True):
             state[: len(sentences)] = new
@@ -276,16 +316,3 @@ def reverse(token_index):
     position = ops.expand_dims(ops.arange(ops.shape(token_index)[1]), 0)
     source = ops.where(position < lengths, lengths - 1 - position, position)
     return ops.take_along_axis(token_index, source, axis=1)
-
-
-def batches_by_length(lengths: Sequence[int], batch_size: int, max_positions: int) -> Iterator[list[int]]:
-    """Positions of items, grouped by rising length under both limits; an item too long for them is alone."""
-    batch: list[int] = []
-    for position in np.argsort(lengths, kind="stable").tolist():
-        padded = (len(batch) + 1) * (lengths[position] + 2)
-        if batch and (len(batch) == batch_size or padded > max_positions):
-            yield batch
-            batch = []
-        batch.append(position)
-    if batch:
-        yield batch

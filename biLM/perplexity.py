@@ -15,11 +15,12 @@ from itertools import islice
 
 import numpy as np
 
+from biLM.batching import batches_by_length
 from biLM.characters import BEGIN_TOKEN, END_TOKEN
 from biLM.errors import InputError
 from biLM.language_model import LanguageModel
-from biLM.model import TOKENS_PER_SENTENCE, batches_by_length
 from biLM.softmax import Softmax, full_cross_entropy
+from biLM.token_table import TokenTable
 from biLM.vocabulary import UNKNOWN_ID, Vocabulary
 
 SENTENCES_AT_ONCE = 4096  # sorted by length among themselves; memory depends on this and not on the text
@@ -48,11 +49,11 @@ def perplexity(
     """Perplexity of tokenised sentences. Raises InputError when there are none. Holds a few thousand of them at a time."""
     nats, predictions = np.zeros(model.bilm.options.n_directions), 0
     due = n_tokens = n_unknown = n_characters = 0
-    stream = iter(sentences)
+    stream, table = iter(sentences), model.bilm.token_table()
     while block := list(islice(stream, SENTENCES_AT_ONCE)):
         lengths = list(map(len, block))
-        for positions in batches_by_length(lengths, batch_size, batch_size * TOKENS_PER_SENTENCE):
-            found = _cross_entropy(model, softmax, vocabulary, [block[position] for position in positions])
+        for positions in batches_by_length(lengths, batch_size):
+            found = _cross_entropy(model, softmax, vocabulary, [block[position] for position in positions], table)
             nats += found.sum(axis=1)
             predictions += found.shape[1]
         ids = vocabulary.encode(token for sentence in block for token in sentence)
@@ -74,10 +75,14 @@ def perplexity(
 
 
 def _cross_entropy(
-    model: LanguageModel, softmax: Softmax, vocabulary: Vocabulary, sentences: Sequence[Sequence[str]]
+    model: LanguageModel,
+    softmax: Softmax,
+    vocabulary: Vocabulary,
+    sentences: Sequence[Sequence[str]],
+    table: TokenTable,
 ) -> np.ndarray:
     """Nats of every prediction. Shape: (D, predictions)."""
-    inputs, targets = _inputs(model, vocabulary, sentences)
+    inputs, targets = _inputs(model, vocabulary, sentences, table)
     hidden = model.predict_on_batch(inputs)  # (B, D, S, P)
     real = targets[:, 0] != _NO_TARGET  # (B, S), the same in both directions
     n_directions = model.bilm.options.n_directions
@@ -87,10 +92,10 @@ def _cross_entropy(
 
 
 def _inputs(
-    model: LanguageModel, vocabulary: Vocabulary, sentences: Sequence[Sequence[str]]
+    model: LanguageModel, vocabulary: Vocabulary, sentences: Sequence[Sequence[str]], table: TokenTable
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Each sentence in a row of its own, in both reading orders; the last mark is a target but no input."""
-    inputs = model.bilm.encode(sentences)
+    inputs = model.bilm.look_up(sentences, table)
     forward = inputs["token_index"]
     shape = (forward.shape[0], 2, forward.shape[1] - 1)
     token_index, targets = np.zeros(shape, np.int32), np.full(shape, _NO_TARGET, np.int32)
@@ -101,4 +106,4 @@ def _inputs(
         for direction in (0, 1):
             token_index[row, direction, :n], targets[row, direction, :n] = rows[:-1], ids[1:]
             rows, ids = rows[::-1], ids[::-1]
-    return {"characters": inputs["characters"], "token_index": token_index}, targets
+    return {"vectors": inputs["vectors"], "token_index": token_index}, targets

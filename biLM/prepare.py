@@ -17,7 +17,7 @@ import random
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from biLM.corpus import open_text
@@ -97,7 +97,7 @@ def prepare(
         buckets.flush()
         made = _write_shards(buckets, partial, seed, heldout_fraction, max_characters_per_token - 2)
         shutil.rmtree(partial / "buckets")
-        (partial / "report.json").write_text(json.dumps(made.__dict__, indent=1) + "\n", encoding="utf-8")
+        (partial / "report.json").write_text(json.dumps(asdict(made), indent=1) + "\n", encoding="utf-8")
         if out.exists():
             out.rmdir()
         os.replace(partial, out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,7 +14,8 @@ from biLM.flags import from_mapping
 from biLM.options import BiLMOptions
 from biLM.progress import Report
 from biLM.training_options import TrainingOptions
-from biLM.vocabulary import Vocabulary
+from biLM.vocabulary import SPECIAL_TOKENS, Vocabulary
+from biLM.word_counts import WordCounts
 
 
 @dataclass(frozen=True)
@@ -32,74 +32,88 @@ class Run:
     tuned_from: str | None = None
 
 
+@dataclass(frozen=True)
+class Text:
+    """What a run reads: shards to train on and to hold out, and the vocabulary: given, or counted from the training
+    shards, at most `vocabulary_size` words (None: all)."""
+
+    train: Sequence[Path]
+    heldout: Sequence[Path] = ()
+    vocabulary: Vocabulary | None = None
+    vocabulary_size: int | None = None
+
+
 def start_run(
     options: BiLMOptions,
     training: TrainingOptions,
-    paths: Sequence[Path],
-    heldout: Sequence[Path],
+    text: Text,
     out: Path,
-    vocabulary: Vocabulary | None = None,
-    vocabulary_size: int | None = None,
     report: Report = lambda done, total: None,
     tuned_from: str | None = None,
 ) -> None:
-    """Makes the directory of a new run: training.json, options.json and vocab.txt.
+    """Makes the directory of a new run: training.json, options.json and vocab.txt. The tokens are counted here.
 
-    The tokens are counted here. The vocabulary is counted with them when None, at most `vocabulary_size` words.
     `report`: (shards read, in all).
     """
     if (out / "training.json").exists():
         raise InputError(f"{out} holds a run already. Go on with it: `--resume {out}`, or name another --out.")
-    counts, n_positions = survey(paths, report)
-    if vocabulary is None:
-        vocabulary = Vocabulary.of_counts(counts, vocabulary_size)
-    elif training.n_negative_samples_batch < len(vocabulary):
-        check_order(vocabulary, counts)
+    if training.share_embedding_softmax and options.char_cnn:
+        raise InputError("share_embedding_softmax needs word-id input. Received: char_cnn. Add --no-char-cnn.")
+    with WordCounts() as counts:
+        n_positions = count_positions(text.train, counts, report)
+        vocabulary = text.vocabulary or counts.vocabulary(text.vocabulary_size)
+        if text.vocabulary and training.n_negative_samples_batch < len(vocabulary):
+            check_order(vocabulary, counts)
     per_step = training.batch_size * training.unroll_steps
-    n_steps = training.max_steps or training.n_epochs * n_positions // per_step
     if n_positions < per_step:
         raise InputError(
             f"the text must hold at least one batch, batch_size * unroll_steps = {per_step} positions. "
             f"Received: {n_positions}. Lower --batch-size."
         )
-    if training.share_embedding_softmax and options.char_cnn:
-        raise InputError("share_embedding_softmax needs word-id input. Received: char_cnn. Add --no-char-cnn.")
+    n_steps = training.max_steps or training.n_epochs * n_positions // per_step
     extra = {key: value for key, value in asdict(training).items() if value is not None}
     extra |= {"n_train_tokens": n_positions, "sample_softmax": training.n_negative_samples_batch < len(vocabulary)}
     options = replace(options, n_tokens_vocab=len(vocabulary), extra=options.extra | extra)
     out.mkdir(parents=True, exist_ok=True)
     vocabulary.write(out / "vocab.txt")
     options.write(out / "options.json")
-    shards = [str(path.resolve()) for path in paths]
-    sizes = [path.stat().st_size for path in paths]
-    run = Run(shards, sizes, [str(p.resolve()) for p in heldout], n_positions, n_steps, asdict(training), tuned_from)
+    run = Run(
+        train=[str(path.resolve()) for path in text.train], bytes=[path.stat().st_size for path in text.train],
+        heldout=[str(path.resolve()) for path in text.heldout], n_train_tokens=n_positions, n_steps=n_steps,
+        training=asdict(training), tuned_from=tuned_from,
+    )  # fmt: skip
     write_object(out / "training.json", asdict(run))
 
 
-def check_order(vocabulary: Vocabulary, counts: Counter[str]) -> None:
-    """The sampled softmax takes words in front for frequent ones: a vocabulary that is not sorted so is an InputError."""
-    words = vocabulary.words[3:]
-    front, back = words[: len(words) // 2], words[len(words) // 2 :]
-    if sum(counts[word] for word in back) > sum(counts[word] for word in front):
-        raise InputError(
-            "a vocabulary must be sorted by falling count, for the sampled softmax relies on it. Received: one whose second "
-            f"half, from {back[0]!r}, is more frequent in the text than its first. Make one with `python -m biLM vocab`."
-        )
-
-
-def survey(paths: Sequence[Path], report: Report = lambda done, total: None) -> tuple[Counter[str], int]:
-    """Counts of words, and positions: tokens and an end mark a sentence. A shard without a sentence is an InputError."""
-    counts: Counter[str] = Counter()
+def count_positions(paths: Sequence[Path], counts: WordCounts, report: Report = lambda done, total: None) -> int:
+    """Counts the words of shards; returns the positions: tokens and an end mark a sentence. A shard without a sentence is
+    an InputError."""
     n_positions = 0
     for number, path in enumerate(paths):
         report(number, len(paths))
         before = n_positions
         for sentence in read_sentences([path]):
-            counts.update(sentence)
+            counts.add(sentence)
             n_positions += len(sentence) + 1
         if n_positions == before:
             raise InputError(f"{path}: must hold a sentence at least. Received: an empty shard.")
-    return counts, n_positions
+    return n_positions
+
+
+def check_order(vocabulary: Vocabulary, counts: WordCounts) -> None:
+    """The sampled softmax takes words in front for frequent ones: a vocabulary that is not sorted so is an InputError."""
+    middle = (len(vocabulary) + len(SPECIAL_TOKENS)) // 2
+    front = back = 0
+    for word, count in counts.items():
+        place = vocabulary.id_of.get(word, 0)
+        front += count * (len(SPECIAL_TOKENS) <= place < middle)
+        back += count * (place >= middle)
+    if back > front:
+        raise InputError(
+            "a vocabulary must be sorted by falling count, for the sampled softmax relies on it. Received: one whose second "
+            f"half, from {vocabulary.words[middle]!r}, is more frequent in the text than its first. Make one with "
+            "`python -m biLM vocab`."
+        )
 
 
 def read_run(directory: Path) -> Run:

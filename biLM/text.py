@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from biLM.errors import InputError
 
-STRINGS_KEPT = 500_000  # spaCy remembers every word that it has seen; beyond these it starts afresh
+STRINGS_KEPT = 50_000  # spaCy remembers every word that it has seen; beyond these it starts afresh
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from biLM.corpus import read_sentences
+from biLM.corpus import count_lines, read_sentences
 from biLM.errors import InputError
 from biLM.files import whole_file
 from biLM.language_model import LanguageModel
 from biLM.model import BiLM
 from biLM.perplexity import Perplexity, perplexity
+from biLM.progress import Report
 from biLM.softmax import Softmax
 from biLM.vocabulary import Vocabulary
 from biLM.weights import load_bilm, save_bilm
@@ -26,10 +27,10 @@ def save(bilm: BiLM, softmax: Softmax, directory: Path, dtype: str = "float32") 
         file["W"], file["b"] = softmax.kernel, softmax.bias
 
 
-def load_language_model(directory: Path) -> tuple[LanguageModel, Softmax, Vocabulary]:
-    """What `train` left behind, ready for `perplexity`."""
+def load_language_model(directory: Path, initial_state: str = "warm") -> tuple[LanguageModel, Softmax, Vocabulary]:
+    """What `train` left behind, ready for `perplexity`. initial_state: see `BiLM`."""
     vocabulary = Vocabulary.read(directory / "vocab.txt")
-    bilm = load_bilm(directory, vocabulary=vocabulary)
+    bilm = load_bilm(directory, vocabulary=vocabulary, initial_state=initial_state)
     path = directory / "softmax.hdf5"
     if not path.is_file():
         raise InputError(f"{path}: no such file. Perplexity needs the softmax that `python -m biLM train` leaves there.")
@@ -49,7 +50,21 @@ def load_softmax(path: Path, shape: tuple[int, int]) -> Softmax:
     return found
 
 
-def heldout_perplexity(directory: Path, paths: Sequence[Path], batch_size: int = 64) -> Perplexity:
+def heldout_perplexity(
+    directory: Path,
+    paths: Sequence[Path],
+    batch_size: int = 64,
+    initial_state: str = "warm",
+    report: Report = lambda done, total: None,
+) -> Perplexity:
     """Perplexity of shards under the model in a directory."""
-    model, softmax, vocabulary = load_language_model(directory)
-    return perplexity(model, softmax, vocabulary, read_sentences(paths), batch_size)
+    model, softmax, vocabulary = load_language_model(directory, initial_state)
+    return perplexity(model, softmax, vocabulary, watched(paths, report), batch_size)
+
+
+def watched(paths: Sequence[Path], report: Report) -> Iterator[list[str]]:
+    """Sentences of shards; `report`: (lines read, in all)."""
+    total = sum(count_lines(path) for path in paths)
+    for number, sentence in enumerate(read_sentences(paths), 1):
+        report(number, total)
+        yield sentence

@@ -8,17 +8,17 @@ first `warmup_steps` train it alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from biLM.distribution import ALONE, Placement
 from biLM.errors import InputError
+from biLM.model import BiLM
 from biLM.options import BiLMOptions
 from biLM.progress import Report
-from biLM.run import start_run
+from biLM.run import Text, start_run
+from biLM.softmax import Softmax
 from biLM.trained import load_softmax
 from biLM.training import Training
 from biLM.training_options import TrainingOptions
@@ -38,54 +38,60 @@ class Carried:
 def start_tuning(
     weights: Path,
     training: TrainingOptions,
-    paths: Sequence[Path],
-    heldout: Sequence[Path],
+    text: Text,
     out: Path,
-    vocabulary: Vocabulary | None = None,
-    vocabulary_size: int | None = None,
     dropout: float | None = None,
-    placement: Placement = ALONE,
     report: Report = lambda done, total: None,
 ) -> tuple[Training, Carried]:
     """Makes a run that begins with the weights of another one, or with published ones.
 
     Arguments:
         weights: weights.hdf5 or its directory; softmax.hdf5 and vocab.txt beside it are used where they are.
+        dropout: that of the weights' options when None.
         The others are those of `start_run`.
     """
     weights = weights / "weights.hdf5" if weights.is_dir() else weights
     if not weights.is_file():
         raise InputError(f"{weights}: no such weights file.")
-    beside = weights.with_name("vocab.txt"), weights.with_name("softmax.hdf5")
-    old_vocabulary = Vocabulary.read(beside[0]) if beside[0].is_file() else None
+    words, rows = weights.with_name("vocab.txt"), weights.with_name("softmax.hdf5")
     options = BiLMOptions.read(find_options(weights))
-    bilm = load_bilm(weights, options, old_vocabulary)
+    old_vocabulary = Vocabulary.read(words) if words.is_file() else None
+    if old_vocabulary is None and not options.char_cnn:
+        raise InputError(f"{words}: no such file. A word-id biLM is tuned with the vocabulary that it was trained with.")
+    old = load_bilm(weights, options, old_vocabulary)
+    softmax = None
+    if old_vocabulary and rows.is_file():
+        softmax = load_softmax(rows, (len(old_vocabulary), options.lstm.projection_dim))
     if dropout is not None:
         options = BiLMOptions.from_dict(options.to_dict() | {"dropout": dropout})
-    start_run(
-        options, training, paths, heldout, out, vocabulary, vocabulary_size, report, tuned_from=str(weights.resolve())
-    )  # fmt: skip
-    run = Training(out, begin=True, placement=placement)
-    kept = {id(run.model.bilm.encoder.embedding)} if not options.char_cnn else set()
-    for new, old in zip(run.model.bilm.variables, bilm.variables, strict=True):
-        if id(new) not in kept and "seed_generator" not in new.path:
-            new.assign(old)
+    start_run(options, training, text, out, report, tuned_from=str(weights.resolve()))
+    run = Training(out, begin=True)
+    _carry_network(old, run.model.bilm)
     carried = Carried(0, 0)
-    if old_vocabulary and beside[1].is_file():
+    if old_vocabulary:
         source = np.array([old_vocabulary.id_of.get(word, -1) for word in run.vocabulary.words])
-        softmax = load_softmax(beside[1], (len(old_vocabulary), options.lstm.projection_dim))
-        n_new = int((source < 0).sum())
-        carry_rows(softmax.kernel, run.softmax.kernel, source)
-        carry_rows(softmax.bias, run.softmax.bias, source)
-        run.softmax.bias[source < 0] -= np.float32(np.log(max(1, n_new)))
-        carried = Carried(len(source) - n_new, n_new)
-    if not options.char_cnn:
-        if old_vocabulary is None:
-            raise InputError(f"{beside[0]}: no such file. A word-id biLM is tuned with the vocabulary it was trained with.")
-        source = np.array([old_vocabulary.id_of.get(word, -1) for word in run.vocabulary.words])
-        carry_rows(np.asarray(bilm.encoder.embedding), run.words, source)
+        if softmax:
+            carried = _carry_softmax(softmax, run.softmax, source)
+        if not options.char_cnn:
+            carry_rows(np.asarray(old.encoder.embedding), run.words, source)
     run.save_checkpoint()
     return run, carried
+
+
+def _carry_network(old: BiLM, new: BiLM) -> None:
+    """All variables but the rows of word ids, and the seeds of dropout."""
+    rows = None if new.options.char_cnn else new.encoder.embedding
+    for variable, value in zip(new.variables, old.variables, strict=True):
+        if variable is not rows and "seed_generator" not in variable.path:
+            variable.assign(value)
+
+
+def _carry_softmax(old: Softmax, new: Softmax, source: np.ndarray) -> Carried:
+    is_new = source < 0
+    carry_rows(old.kernel, new.kernel, source)
+    carry_rows(old.bias, new.bias, source)
+    new.bias[is_new] -= np.float32(np.log(max(1, is_new.sum())))
+    return Carried(int((~is_new).sum()), int(is_new.sum()))
 
 
 def carry_rows(old: np.ndarray, new: np.ndarray, source: np.ndarray) -> None:

@@ -7,7 +7,7 @@ Source: vocabulary files of bilm-tf.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,22 +34,6 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return len(self.words)
-
-    @classmethod
-    def count(cls, sentences: Iterable[Sequence[str]], max_size: int | None = None, min_count: int = 1) -> Vocabulary:
-        """The words of sentences; see `of_counts`."""
-        counts: Counter[str] = Counter()
-        for sentence in sentences:
-            counts.update(sentence)
-        return cls.of_counts(counts, max_size, min_count)
-
-    @classmethod
-    def of_counts(cls, counts: Mapping[str, int], max_size: int | None = None, min_count: int = 1) -> Vocabulary:
-        """Counted words; equal counts are ordered by the word itself, so that the same text gives the same file."""
-        words = (item for item in counts.items() if item[1] >= min_count and item[0] not in SPECIAL_TOKENS)
-        ranked = sorted(words, key=lambda item: (-item[1], item[0]))
-        limit = None if max_size is None else max(0, max_size - len(SPECIAL_TOKENS))
-        return cls([*SPECIAL_TOKENS, *(word for word, _ in ranked[:limit])])
 
     @classmethod
     def read(cls, path: str | Path) -> Vocabulary:

@@ -6,7 +6,6 @@ group more, `initial_state`, which other readers pass over: the state that sente
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -17,6 +16,7 @@ import h5py
 import numpy as np
 
 from biLM.errors import InputError
+from biLM.files import whole_file
 from biLM.model import BiLM
 from biLM.options import N_CHARACTERS, BiLMOptions
 from biLM.vocabulary import Vocabulary
@@ -24,14 +24,14 @@ from biLM.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Row:
-    """One dataset of the file: its name and shape, and the paths of the variables that it holds, joined along axis 0."""
+    """One dataset of the file: its name and shape, and the path of the variable that it holds."""
 
     name: str
     shape: tuple[int, ...]
-    paths: tuple[str, ...]
+    path: str
 
-    def variables(self, bilm: BiLM) -> list[Any]:
-        return [reduce(_step, path.split("."), bilm) for path in self.paths]
+    def variable(self, bilm: BiLM) -> Any:
+        return reduce(_step, self.path.split("."), bilm)
 
 
 def _step(item: Any, name: str) -> Any:
@@ -44,27 +44,26 @@ def rename_table(options: BiLMOptions) -> Iterator[Row]:
     dim, projection_dim = lstm.dim, lstm.projection_dim
     if cnn:
         n = cnn.n_filters
-        yield Row("char_embed", (N_CHARACTERS, cnn.embedding_dim), ("encoder.embedding",))
+        yield Row("char_embed", (N_CHARACTERS, cnn.embedding_dim), "encoder.embedding")
         for i, (width, count) in enumerate(cnn.filters):
-            yield Row(f"CNN/W_cnn_{i}", (1, width, cnn.embedding_dim, count), (f"encoder.kernels.{i}",))
-            yield Row(f"CNN/b_cnn_{i}", (count,), (f"encoder.biases.{i}",))
+            yield Row(f"CNN/W_cnn_{i}", (1, width, cnn.embedding_dim, count), f"encoder.kernels.{i}")
+            yield Row(f"CNN/b_cnn_{i}", (count,), f"encoder.biases.{i}")
         for i in range(cnn.n_highway):
             for gate in ("carry", "transform"):
-                yield Row(f"CNN_high_{i}/W_{gate}", (n, n), (f"encoder.highways.{i}.{gate}_kernel",))
-                yield Row(f"CNN_high_{i}/b_{gate}", (n,), (f"encoder.highways.{i}.{gate}_bias",))
+                yield Row(f"CNN_high_{i}/W_{gate}", (n, n), f"encoder.highways.{i}.{gate}_kernel")
+                yield Row(f"CNN_high_{i}/b_{gate}", (n,), f"encoder.highways.{i}.{gate}_bias")
         if n != projection_dim:
-            yield Row("CNN_proj/W_proj", (n, projection_dim), ("encoder.projection_kernel",))
-            yield Row("CNN_proj/b_proj", (projection_dim,), ("encoder.projection_bias",))
+            yield Row("CNN_proj/W_proj", (n, projection_dim), "encoder.projection_kernel")
+            yield Row("CNN_proj/b_proj", (projection_dim,), "encoder.projection_bias")
     else:
-        yield Row("embedding", (options.n_tokens_vocab or 0, projection_dim), ("encoder.embedding",))
+        yield Row("embedding", (options.n_tokens_vocab or 0, projection_dim), "encoder.embedding")
     for d in range(options.n_directions):
         for i in range(lstm.n_layers):
-            file, layer = f"RNN_{d}/RNN/MultiRNNCell/Cell{i}/LSTMCell", f"directions.{d}.layers.{i}"
-            kernels = (f"{layer}.kernel", f"{layer}.rnn.cell.recurrent_kernel")
-            yield Row(f"{file}/W_0", (2 * projection_dim, 4 * dim), kernels)
-            yield Row(f"{file}/B", (4 * dim,), (f"{layer}.bias",))
+            file, cell = f"RNN_{d}/RNN/MultiRNNCell/Cell{i}/LSTMCell", f"directions.{d}.layers.{i}.cell"
+            yield Row(f"{file}/W_0", (2 * projection_dim, 4 * dim), f"{cell}.kernel")
+            yield Row(f"{file}/B", (4 * dim,), f"{cell}.bias")
             if lstm.has_projection:
-                yield Row(f"{file}/W_P_0", (dim, projection_dim), (f"{layer}.rnn.cell.projection_kernel",))
+                yield Row(f"{file}/W_P_0", (dim, projection_dim), f"{cell}.projection_kernel")
 
 
 def state_table(options: BiLMOptions) -> Iterator[Row]:
@@ -72,7 +71,7 @@ def state_table(options: BiLMOptions) -> Iterator[Row]:
     for d in range(options.n_directions):
         for i in range(options.lstm.n_layers):
             for k, (name, size) in enumerate((("h", options.lstm.projection_dim), ("c", options.lstm.dim))):
-                yield Row(f"initial_state/RNN_{d}/Cell{i}/{name}", (size,), (f"initial_states.{d}.{i}.{k}",))
+                yield Row(f"initial_state/RNN_{d}/Cell{i}/{name}", (size,), f"initial_states.{d}.{i}.{k}")
 
 
 def find_options(weights: str | Path) -> Path:
@@ -92,6 +91,7 @@ def load_bilm(
     vocabulary: str | Path | Vocabulary | None = None,
     initial_state: str = "warm",
     stateful: bool = False,
+    top_layer: int | None = None,
 ) -> BiLM:
     """Loads a biLM from weights.hdf5 (or a directory that holds one).
 
@@ -99,7 +99,7 @@ def load_bilm(
         path: the weights, or their directory.
         options: options.json; found beside the weights when None (see `find_options`).
         vocabulary: for word-id models; vocab.txt beside the weights when None.
-        initial_state, stateful: see `BiLM`.
+        initial_state, stateful, top_layer: see `BiLM`.
 
     Raises: InputError where a file cannot be read or weights and options differ, with all differences in one message.
 
@@ -125,7 +125,7 @@ def load_bilm(
         datasets = _datasets(file)
         options = _completed(options, datasets)
         _check(path, options, datasets)
-        bilm = BiLM(options, vocabulary, initial_state, stateful)
+        bilm = BiLM(options, vocabulary, initial_state, stateful, top_layer)
         _assign(bilm, path, rename_table(options), datasets)
         if initial_state == "warm":
             rows = list(state_table(options))
@@ -145,18 +145,12 @@ def save_bilm(bilm: BiLM, directory: str | Path, dtype: str = "float32") -> Path
     directory.mkdir(parents=True, exist_ok=True)
     rows = [*rename_table(bilm.options), *(state_table(bilm.options) if bilm.initial_state == "warm" else ())]
     path = directory / "weights.hdf5"
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with h5py.File(partial, "w") as file:
-            for row in rows:
-                arrays = [np.asarray(variable) for variable in row.variables(bilm)]
-                kind = "float32" if row.name.startswith("initial_state") else dtype
-                file[row.name] = np.concatenate(arrays).reshape(row.shape).astype(kind)
-        bilm.options.write(partial.with_suffix(".options"))
-        os.replace(partial.with_suffix(".options"), directory / "options.json")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as partial, h5py.File(partial, "w") as file:
+        for row in rows:
+            kind = "float32" if row.name.startswith("initial_state") else dtype
+            file[row.name] = np.asarray(row.variable(bilm)).reshape(row.shape).astype(kind)
+    with whole_file(directory / "options.json") as partial:
+        bilm.options.write(partial)
     if bilm.vocabulary is not None:
         bilm.vocabulary.write(directory / "vocab.txt")
     return path
@@ -206,8 +200,5 @@ def _assign(bilm: BiLM, path: Path, rows: Any, datasets: dict[str, h5py.Dataset]
             raise InputError(f"{path}: {row.name} cannot be read, the file is damaged: {error}.") from error
         if not np.isfinite(array).all():
             raise InputError(f"{path}: {row.name} holds numbers that are not finite.")
-        variables = row.variables(bilm)
-        array = array.reshape(-1, *variables[0].shape[1:])
-        for variable in variables:
-            part, array = array[: variable.shape[0]], array[variable.shape[0] :]
-            variable.assign(part)
+        variable = row.variable(bilm)
+        variable.assign(array.reshape(variable.shape))

@@ -32,6 +32,7 @@ class WordCounts:
             self._directory.cleanup()
 
     def add(self, tokens: Sequence[str]) -> None:
+        """Counts a sentence."""
         self.n_tokens += len(tokens)
         self._counts.update(tokens)
         if len(self._counts) > WORDS_IN_MEMORY:

@@ -80,11 +80,12 @@ def load_model(directory: Path, elmo: str | Path | BiLM | None = None) -> tuple[
 
 
 def _load_bilm(directory: Path, says: dict[str, Any], config: TrainConfig, elmo: str | Path | BiLM | None) -> BiLM:
+    how: dict[str, Any] = {"initial_state": config.initial_state, "top_layer": config.top_layer}
     if elmo is None and "path" in says:
-        return load_bilm(says["path"], config.elmo_options, initial_state=config.initial_state)
+        return load_bilm(says["path"], config.elmo_options, **how)
     if elmo is None:
-        return load_bilm(directory / "bilm", initial_state=config.initial_state)
-    bilm = elmo if isinstance(elmo, BiLM) else load_bilm(elmo, initial_state=config.initial_state)
+        return load_bilm(directory / "bilm", **how)
+    bilm = elmo if isinstance(elmo, BiLM) else load_bilm(elmo, **how)
     if (bilm.width, bilm.n_layers) != (says["width"], says["n_layers"]):
         raise InputError(
             f"{directory}: needs a biLM of width {says['width']} with {says['n_layers']} layers. "

@@ -65,7 +65,8 @@ class TrainConfig:
     cache_dir: str | None = option(
         None, "where activations of a frozen biLM are kept between runs; a user cache directory when not given"
     )
-    cache: bool = option(True, "keep activations of a frozen biLM on disk for the next run")
+    cache: bool = option(True, "keep activations of a frozen biLM on disk; without it they are computed in every epoch")
+    cache_size: float = option(20.0, "GB that the cache may hold; what was used longest ago makes room")
 
     def __post_init__(self) -> None:
         for name in ("hidden_size", "n_blocks", "word_dim", "epochs", "patience", "batch_size"):
@@ -73,9 +74,15 @@ class TrainConfig:
         _require(0 <= self.dropout < 1, "dropout must be at least 0 and below 1", self.dropout)
         _require(self.learning_rate > 0, "learning_rate must be above 0", self.learning_rate)
         _require(self.clip_norm > 0, "clip_norm must be above 0", self.clip_norm)
+        _require(self.cache_size >= 0, "cache_size must be at least 0", self.cache_size)
         _require(self.l2 >= 0, "l2 must be at least 0", self.l2)
         _require(self.token_vectors or self.elmo != NO_ELMO, "without token_vectors there must be a biLM", "elmo='none'")
         _require(not (self.train_bilm and self.elmo == NO_ELMO), "train_bilm needs a biLM", "elmo='none'")
+
+    @property
+    def top_layer(self) -> int | None:
+        """The highest layer of the biLM that the mix uses; None: all."""
+        return max(self.layers) if self.layers else None
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

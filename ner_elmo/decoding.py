@@ -82,7 +82,9 @@ def span_probability(span: Span, emissions: np.ndarray, lattice: Lattice, scores
     return float(np.exp(min(0.0, log_p)))
 
 
-def decode(emissions: np.ndarray, lengths: Sequence[int], scores: Scores, tag_set: TagSet) -> list[list[tuple[Span, float]]]:
+def decode(
+    emissions: np.ndarray, lengths: Sequence[int] | np.ndarray, scores: Scores, tag_set: TagSet
+) -> list[list[tuple[Span, float]]]:
     """Entities of a batch with their probabilities. emissions (B, T, K); a sentence of no tokens has no entities."""
     counts = np.maximum(np.asarray(lengths), 1)
     tags = viterbi(emissions, counts, scores)

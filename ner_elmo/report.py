@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -14,8 +15,10 @@ from ner_elmo.metrics import Evaluation
 from ner_elmo.readers import Sentence, types_of
 
 if TYPE_CHECKING:
+    from ner_elmo.cache import Found
     from ner_elmo.training import Epoch
 
+_FOUND = ("sentences", "hits", "added", "n_bytes")
 _COLUMNS = (
     ("epoch", 5),
     ("loss", 8),
@@ -45,6 +48,17 @@ def data_summary(
                 f"note: {name} holds types that training lacks, all of them will be missed: {', '.join(unknown)}",
                 soft_wrap=True,
             )
+
+
+def cache_summary(directory: Path, found: Sequence[Found], console: Console) -> None:
+    """Says where the activations come from, and what had no room."""
+    sentences, hits, added, n_bytes = (sum(getattr(side, name) for side in found) for name in _FOUND)
+    says = f"activations: {hits:,} of {sentences:,} sentences from the cache, {added:,} added"
+    console.print(f"{says}; {n_bytes / 1e6:,.0f} MB in {directory}", soft_wrap=True)
+    if left_out := sentences - hits - added:
+        console.print(
+            f"note: {left_out:,} sentences did not fit into --cache-size and are computed in every epoch", soft_wrap=True
+        )
 
 
 class EpochTable:

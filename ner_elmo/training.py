@@ -10,8 +10,8 @@ import keras
 import numpy as np
 
 from biLM import BiLM, InputError
-from biLM.model import TOKENS_PER_SENTENCE, batches_by_length
-from ner_elmo.batching import Features, Inputs, Words, shuffled_batches
+from biLM.batching import batches_by_length
+from ner_elmo.batching import Features, Prepared, Ragged, Words, shuffled_batches
 from ner_elmo.cache import Activations
 from ner_elmo.config import TrainConfig
 from ner_elmo.decoding import Scores, viterbi
@@ -19,8 +19,6 @@ from ner_elmo.entities import Span
 from ner_elmo.metrics import Score, strict_score
 from ner_elmo.readers import Sentence
 from ner_elmo.tagger import Tagger, build_tagger
-
-Batch = Callable[[Sequence[int]], Inputs]
 
 
 @dataclass(frozen=True)
@@ -71,14 +69,17 @@ def train_tagger(
     words = Words.of([sentence.tokens for sentence in train]) if config.token_vectors else None
     features = Features(bilm, words, config.train_bilm)
     tagger = build_tagger(config, types, **features.sizes, bilm=bilm if config.train_bilm else None)
-    batches = [_batcher(features, *side) for side in zip((train, dev), activations or (None, None), strict=True)]
+    prepared = [
+        Prepared(features, [sentence.tokens for sentence in side], ready.batch if ready else None)
+        for side, ready in zip((train, dev), activations or (None, None), strict=True)
+    ]
     n_steps = config.epochs * -(-len(train) // config.batch_size)
     schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, n_steps)
     tagger.compile(keras.optimizers.Adam(schedule, global_clipnorm=config.clip_norm), jit_compile=tagger.jit_compile)
     trained = Trained(tagger, features)
     best_weights: list[np.ndarray] | None = None
     try:
-        for epoch in _epochs(config, tagger, train, dev, batches, step):
+        for epoch in _epochs(config, tagger, train, dev, prepared, step):
             trained.epochs.append(epoch)
             if epoch.best:
                 best_weights = tagger.get_weights()
@@ -93,34 +94,24 @@ def train_tagger(
     return trained
 
 
-def _batcher(features: Features, sentences: Sequence[Sentence], activations: Activations | None) -> Batch:
-    def batch(positions: Sequence[int]) -> Inputs:
-        ready = activations.batch(positions) if activations else None
-        return features.batch([sentences[position].tokens for position in positions], ready)
-
-    return batch
-
-
-def _epochs(config, tagger, train, dev, batches, step):
-    train_batch, dev_batch = batches
+def _epochs(config, tagger, train, dev, prepared, step):
+    train_inputs, dev_inputs = prepared
     rng = np.random.default_rng(config.seed)
-    lengths = [len(sentence.tokens) for sentence in train]
-    tags = [tagger.head.tag_set.encode(s.spans, len(s.tokens)) for s in train]
+    lengths = train_inputs.lengths
+    tags = [tagger.head.tag_set.encode(sentence.spans, len(sentence.tokens)) for sentence in train]
+    targets = Ragged(np.concatenate(tags), lengths)
     best, best_number = -1.0, 0
     for number in range(1, config.epochs + 1):
         start, losses = time.monotonic(), []
         order = list(shuffled_batches(lengths, config.batch_size, rng))
         for done, positions in enumerate(order, 1):
-            inputs = train_batch(positions)
-            targets = np.zeros(inputs["mask"].shape, np.int32)
-            for row, position in enumerate(positions):
-                targets[row, : lengths[position]] = tags[position]
-            losses.append(len(positions) * tagger.train_on_batch(inputs, targets))
+            loss = tagger.train_on_batch(train_inputs.batch(positions), targets.batch(positions))
+            losses.append(len(positions) * loss)
             step(done, len(order))
         loss = float(np.sum(losses)) / len(train)
         if not np.isfinite(loss):
             raise InputError(f"the loss is not finite in epoch {number}. Lower --learning-rate.")
-        score = dev_score(tagger, dev, dev_batch)
+        score = dev_score(tagger, dev, dev_inputs)
         is_best = score.f1 > best
         if is_best:
             best, best_number = score.f1, number
@@ -129,17 +120,16 @@ def _epochs(config, tagger, train, dev, batches, step):
             return
 
 
-def dev_score(tagger: Tagger, sentences: Sequence[Sentence], batch: Batch, batch_size: int = 64) -> Score:
+def dev_score(tagger: Tagger, sentences: Sequence[Sentence], inputs: Prepared, batch_size: int = 64) -> Score:
     """Strict micro score of sentences, from ready inputs."""
     scores = Scores(*tagger.head.scores())
-    lengths = [len(sentence.tokens) for sentence in sentences]
     predicted: list[tuple[Span, ...]] = [()] * len(sentences)
-    for positions in batches_by_length(lengths, batch_size, batch_size * TOKENS_PER_SENTENCE):
-        emissions = tagger.predict_on_batch(batch(positions))
-        found = viterbi(emissions, np.array([lengths[position] for position in positions]), scores)
-        for row, position in enumerate(positions):
-            predicted[position] = tagger.head.tag_set.decode(found[row, : lengths[position]])
-    return strict_score([sentence.spans for sentence in sentences], predicted, lengths)
+    for positions in batches_by_length(inputs.lengths, batch_size):
+        lengths = inputs.lengths[positions]
+        emissions = tagger.predict_on_batch(inputs.batch(positions))
+        for position, tags, length in zip(positions, viterbi(emissions, lengths, scores), lengths, strict=True):
+            predicted[position] = tagger.head.tag_set.decode(tags[:length])
+    return strict_score([sentence.spans for sentence in sentences], predicted, inputs.lengths.tolist())
 
 
 def _frozen(tuned: Tagger, config: TrainConfig, types: list[str], features: Features) -> Tagger:

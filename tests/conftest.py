@@ -1,11 +1,15 @@
 """What several tests share: files of random biLMs, and where the research copies are."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import h5py
 import oracle
 import pytest
+
+from biLM.vocabulary import Vocabulary
+from biLM.word_counts import WordCounts
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHARED = PROJECT.parent / "shared"
@@ -34,6 +38,27 @@ def small_weights(tmp_path_factory):
     """A small random biLM on disk."""
     options = oracle.random_options()
     return write_bilm(tmp_path_factory.mktemp("bilm"), options, oracle.random_weights(options))
+
+
+@pytest.fixture
+def full_disk(request, tmp_path):
+    """A file system of few bytes: 12 MB, or as `indirect` parametrisation says."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    options = f"size={getattr(request, 'param', '12m')}"
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small tmpfs here: {mounted.stderr.decode().strip()}")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def vocabulary_of(sentences, max_size: int | None = None, min_count: int = 1) -> Vocabulary:
+    """The words of sentences."""
+    with WordCounts() as counts:
+        for sentence in sentences:
+            counts.add(sentence)
+        return counts.vocabulary(max_size, min_count)
 
 
 SENTENCES = [

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import oracle
 import pytest
-from conftest import SENTENCES, write_bilm
+from conftest import SENTENCES, vocabulary_of, write_bilm
 
 from biLM import BiLMOptions, InputError, load_bilm, save_bilm
 from biLM.vocabulary import Vocabulary
@@ -111,10 +111,10 @@ def test_the_warm_state_travels_with_the_file_and_other_readers_pass_over_it(sma
 
 def test_vocabulary_files(tmp_path):
     text = [["b", "a", "b"], ["c", "a", "b", "<UNK>"]]
-    vocabulary = Vocabulary.count(text)
+    vocabulary = vocabulary_of(text)
     assert vocabulary.words == ["<S>", "</S>", "<UNK>", "b", "a", "c"]
-    assert Vocabulary.count(text, max_size=5).words[3:] == ["b", "a"]
-    assert Vocabulary.count(text, min_count=2).words[3:] == ["b", "a"]
+    assert vocabulary_of(text, max_size=5).words[3:] == ["b", "a"]
+    assert vocabulary_of(text, min_count=2).words[3:] == ["b", "a"]
     vocabulary.write(tmp_path / "vocab.txt")
     assert Vocabulary.read(tmp_path / "vocab.txt").words == vocabulary.words
     assert vocabulary.encode(["a", "zzz"]).tolist() == [4, 2]

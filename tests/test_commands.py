@@ -125,7 +125,7 @@ def test_a_stream_is_read_only_as_far_as_needed(workplace):
     stream = NerTagger.load(workplace / "model").tag_lines(endless())
     for _ in range(3):
         next(stream)
-    assert len(read) == LINES_AT_ONCE
+    assert len(read) == 2 * LINES_AT_ONCE  # one chunk is tagged while the next is read
 
 
 def test_a_sentence_of_5000_tokens_is_tagged_to_its_end(workplace):

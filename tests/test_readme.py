@@ -12,7 +12,7 @@ from conftest import PROJECT, write_bilm
 
 import predict
 import train_ner
-from benchmarks import bilm_training, embedding
+from benchmarks.__main__ import parse as parse_benchmarks
 from biLM.__main__ import parser as bilm_parser
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -20,7 +20,7 @@ BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
 COMMANDS = [line for kind, text in BLOCKS if not kind for line in text.strip().splitlines()]
 PARSERS = {
     "train_ner.py": train_ner.parse, "predict.py": predict.parse, "biLM": bilm_parser().parse_args,
-    "benchmarks.embedding": embedding.parse, "benchmarks.bilm_training": bilm_training.parse,
+    "benchmarks": parse_benchmarks,
 }  # fmt: skip
 
 

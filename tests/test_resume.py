@@ -166,7 +166,7 @@ def test_checkpoints_are_refused_after_changes(uninterrupted, tmp_path):
         Training(tmp_path / "run")
 
 
-def test_two_checkpoints_are_kept_and_none_is_half_written(tmp_path, monkeypatch):
+def test_two_checkpoints_are_kept_and_none_is_half_written(tmp_path):
     for step in (1, 2, 3):
         write_checkpoint(tmp_path, step, {"a/b": np.arange(step)}, {"step": step})
     assert [path.name for path in checkpoints(tmp_path)] == ["step-000000002.npz", "step-000000003.npz"]
@@ -176,20 +176,6 @@ def test_two_checkpoints_are_kept_and_none_is_half_written(tmp_path, monkeypatch
     with pytest.raises(ValueError, match="pickle"):
         write_checkpoint(tmp_path, 4, {"a": np.array([object()])}, {})
     assert [path.name for path in checkpoints(tmp_path)] == ["step-000000002.npz", "step-000000003.npz"]
-
-
-@pytest.fixture
-def full_disk(tmp_path):
-    """A file system of 12 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(place)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a small tmpfs here: {mounted.stderr.decode().strip()}")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
 
 
 def test_a_full_disk_is_said_and_the_last_checkpoint_stays(text, full_disk):

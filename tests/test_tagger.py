@@ -6,7 +6,7 @@ import pytest
 
 from biLM import InputError, load_bilm
 from ner_elmo.batching import Features, Words, shuffled_batches
-from ner_elmo.cache import compute_activations, fingerprint
+from ner_elmo.cache import Cache
 from ner_elmo.config import TrainConfig
 from ner_elmo.entities import Span
 from ner_elmo.predictor import NerTagger
@@ -83,7 +83,7 @@ def test_a_step_moves_every_trainable_weight(changes):
 @pytest.mark.parametrize(
     "changes", [{}, {"head": "softmax", "token_vectors": False}, {"elmo": "none"}, {"train_bilm": True}]
 )
-def test_twenty_sentences_are_learned_by_heart_and_predicted_alike_everywhere(bilm, small_weights, changes):
+def test_twenty_sentences_are_learned_by_heart_and_predicted_alike_everywhere(bilm, small_weights, tmp_path, changes):
     config = small(epochs=60, patience=60, dropout=0.0, **changes)
     if config.train_bilm:
         bilm = load_bilm(small_weights)  # it will change
@@ -92,7 +92,7 @@ def test_twenty_sentences_are_learned_by_heart_and_predicted_alike_everywhere(bi
         bilm = None
     activations = None
     if bilm and not config.train_bilm:
-        activations = (compute_activations(bilm, tokens),) * 2
+        activations = (Cache(tmp_path, 10**8).activations(bilm, tokens),) * 2
     trained = train_tagger(config, TYPES, SENTENCES, SENTENCES, bilm, activations)
     assert trained.best.dev.f1 == 1.0
     tagger = NerTagger(trained.tagger, trained.features)
@@ -106,9 +106,9 @@ def test_twenty_sentences_are_learned_by_heart_and_predicted_alike_everywhere(bi
     assert all(0 < p <= 1 for spans in together for _, p in spans)
 
 
-def test_the_same_seed_gives_the_same_weights(bilm):
+def test_the_same_seed_gives_the_same_weights(bilm, tmp_path):
     tokens = [s.tokens for s in SENTENCES]
-    activations = (compute_activations(bilm, tokens),) * 2
+    activations = (Cache(tmp_path, 10**8).activations(bilm, tokens),) * 2
     runs = [train_tagger(small(epochs=2, seed=s), TYPES, SENTENCES, SENTENCES, bilm, activations) for s in (5, 5, 6)]
     weights = [run.tagger.get_weights() for run in runs]
     for a, b in zip(weights[0], weights[1], strict=True):
@@ -116,9 +116,9 @@ def test_the_same_seed_gives_the_same_weights(bilm):
     assert any(not np.array_equal(a, c) for a, c in zip(weights[0], weights[2], strict=True))
 
 
-def test_interruption_keeps_the_best_epoch(bilm):
+def test_interruption_keeps_the_best_epoch(bilm, tmp_path):
     tokens = [s.tokens for s in SENTENCES]
-    activations = (compute_activations(bilm, tokens),) * 2
+    activations = (Cache(tmp_path, 10**8).activations(bilm, tokens),) * 2
     kept = []
 
     def interrupt(epoch):
@@ -133,37 +133,6 @@ def test_interruption_keeps_the_best_epoch(bilm):
         train_tagger(small(), TYPES, SENTENCES, SENTENCES, bilm, activations, step=lambda d, n: interrupt(kept[1]))
 
 
-def test_cache_gives_what_the_bilm_gives_and_is_found_again(bilm, tmp_path):
-    tokens = [s.tokens for s in SENTENCES]
-    in_memory = compute_activations(bilm, tokens)
-    on_disk = compute_activations(bilm, tokens, tmp_path)
-    calls = []
-    again = compute_activations(bilm, tokens, tmp_path, lambda done, total: calls.append(done))
-    assert not calls  # nothing was computed
-    expected = bilm.embed(tokens)
-    for cache in (in_memory, on_disk, again):
-        batch = cache.batch([3, 1])
-        assert batch.dtype == np.float16
-        np.testing.assert_allclose(batch[0][:, :10], expected[3], rtol=1e-3, atol=1e-3)  # float16
-        np.testing.assert_allclose(batch[1][:, :3], expected[1], rtol=1e-3, atol=1e-3)
-        assert not batch[1][:, 3:].any()
-    compute_activations(bilm, tokens[::-1], tmp_path)
-    assert len(list(tmp_path.iterdir())) == 2  # other text, another file; nothing half-written is left
-
-
-def test_fingerprint_follows_the_weights(bilm, small_weights):
-    assert fingerprint(bilm) == fingerprint(load_bilm(small_weights))
-    other = load_bilm(small_weights, initial_state="zero")
-    assert fingerprint(bilm) != fingerprint(other)
-
-
-def test_activations_that_float16_cannot_hold_are_refused(small_weights):
-    bilm = load_bilm(small_weights)
-    bilm.encoder.projection_bias.assign(np.full(5, 1e6, np.float32))
-    with pytest.raises(InputError, match="too large for the float16 cache"):
-        compute_activations(bilm, [("a",)])
-
-
 def test_an_epoch_holds_every_sentence_once():
     lengths = np.random.default_rng(0).integers(1, 60, 101)
     batches = list(shuffled_batches(lengths, 8, np.random.default_rng(1)))
@@ -171,3 +140,36 @@ def test_an_epoch_holds_every_sentence_once():
     assert max(map(len, batches)) == 8
     spread = np.mean([np.ptp(lengths[b]) for b in batches])
     assert spread < np.ptp(lengths) / 2  # sentences of like length meet
+
+
+def test_texts_come_back_in_order_and_are_read_a_few_chunks_ahead(bilm, monkeypatch):
+    monkeypatch.setattr("ner_elmo.predictor.LINES_AT_ONCE", 3)
+    features = Features(bilm, Words.of([s.tokens for s in SENTENCES]))
+    tagger = NerTagger(build_tagger(small(), TYPES, **features.sizes), features)
+    read = []
+
+    def texts():
+        for number in range(20):
+            read.append(number)
+            yield f"Ada Lund left Oslo {number} times." * (number % 3)
+
+    n_entities = 0
+    for number, (text, entities) in enumerate(tagger.tag_lines(texts())):
+        assert text == f"Ada Lund left Oslo {number} times." * (number % 3)
+        assert len(read) <= number + 3 * 3
+        alone = tagger.tag(text)
+        assert [(e.type, e.start, e.end) for e in entities] == [(e.type, e.start, e.end) for e in alone]
+        n_entities += len(entities)
+    assert number == 19 and n_entities
+
+
+def test_a_text_that_cannot_be_read_ends_the_rest(bilm):
+    features = Features(bilm, Words.of([s.tokens for s in SENTENCES]))
+    tagger = NerTagger(build_tagger(small(), TYPES, **features.sizes), features)
+
+    def texts():
+        yield "Ada left."
+        raise InputError("line 2")
+
+    with pytest.raises(InputError, match="line 2"):
+        list(tagger.tag_lines(texts()))

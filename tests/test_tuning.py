@@ -11,7 +11,7 @@ from conftest import PROJECT, write_bilm
 
 from biLM import BiLMOptions, InputError, load_bilm
 from biLM.perplexity import perplexity
-from biLM.run import start_run
+from biLM.run import Text, start_run
 from biLM.trained import load_language_model
 from biLM.training import Training
 from biLM.training_options import TrainingOptions
@@ -36,7 +36,7 @@ def old(request, tmp_path_factory):
     if request.param == "words":
         raw = {key: value for key, value in raw.items() if key != "char_cnn"} | {"n_tokens_vocab": 1}
     paths = [text_file(folder / "old.txt", OLD)]
-    start_run(BiLMOptions.from_dict(raw), TrainingOptions(max_steps=60, **SETTINGS), paths, [], folder / "run")
+    start_run(BiLMOptions.from_dict(raw), TrainingOptions(max_steps=60, **SETTINGS), Text(paths), folder / "run")
     Training(folder / "run").go_on()
     return folder / "run"
 
@@ -44,7 +44,7 @@ def old(request, tmp_path_factory):
 def tune(source, tmp_path, sentences=NEW, vocabulary=None, **settings):
     path = text_file(tmp_path / "new.txt", sentences)
     options = TrainingOptions(**SETTINGS | {"max_steps": 40} | settings)
-    return start_tuning(source, options, [path], [path], tmp_path / "tuned", vocabulary)
+    return start_tuning(source, options, Text([path], [path], vocabulary), tmp_path / "tuned")
 
 
 def test_the_same_vocabulary_begins_where_the_old_run_ended(old, tmp_path):
@@ -124,6 +124,20 @@ def test_a_tuning_run_that_was_cut_off_at_once_is_refused(old, tmp_path):
         path.unlink()
     with pytest.raises(InputError, match="was cut off before its first checkpoint"):
         Training(tmp_path / "tuned")
+
+
+def test_a_word_id_bilm_needs_its_vocabulary(old, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("options.json", "weights.hdf5"):
+        (source / name).write_bytes((old / name).read_bytes())
+    if json.loads((source / "options.json").read_text()).get("char_cnn"):
+        _, carried = tune(source, tmp_path)
+        assert carried.shared == 0
+    else:
+        with pytest.raises(InputError, match=r"vocab.txt: no such file. A word-id biLM is tuned with the vocabulary"):
+            tune(source, tmp_path)
+        assert not (tmp_path / "tuned").exists()
 
 
 def test_carried_rows():

@@ -1,0 +1,270 @@
+"""Measures the project, side by side with other tools where they are installed, and prints a table.
+
+    python -m benchmarks [--rows NAME ...] [--rounds 5] [--json FILE] [--plot FILE.png]
+        [--peers DIR] [--simple-elmo PYTHON] [--spacy PYTHON] [--crf PYTHON]
+
+Each row compares commands that run in turn, round after round, in processes of their own (`python -m benchmarks.once`); a
+number is the median over the rounds, and a ratio the median of the rounds' ratios: the machine may be shared and its speed
+drifts. --peers is the folder of the other tools' scripts, which print a JSON line too, and PYTHON one that can run them.
+The text is the sample corpus, repeated, unless --text (tokenised, a sentence a line) and --annotated (a folder of train.*,
+dev.* and test.* files) name others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.machine import description, matmul_gflops
+from biLM.errors import run_command
+from biLM.startup import start_keras
+from ner_elmo.readers import read_sentences
+
+PROJECT = Path(__file__).resolve().parent.parent
+SHAPES = {"small": 1024, "medium": 256, "original": 128}  # sentences that are embedded
+RATES = ("tokens_per_second", "predict_words_per_s")  # by any of these names
+
+
+@dataclass(frozen=True)
+class Row:
+    """Commands to compare: the first is ours."""
+
+    name: str
+    commands: dict[str, list[str]]
+
+
+class Place:
+    """A folder with what the measurements need, each made when it is first asked for."""
+
+    def __init__(self, folder: Path, args: argparse.Namespace):
+        self.folder, self.args = folder, args
+
+    def once(self, *arguments: object) -> list[str]:
+        return [sys.executable, "-m", "benchmarks.once", *map(str, arguments)]
+
+    def weights(self, shape: str) -> Path:
+        out = self.folder / shape
+        if not out.is_dir():
+            _run(self.once("weights", "--shape", shape, "--out", out))
+        return out
+
+    def text(self) -> Path:
+        """Tokenised sentences, a line each."""
+        if self.args.text:
+            return Path(self.args.text)
+        path = self.folder / "text.txt"
+        if not path.is_file():
+            files = [str(PROJECT / "data" / "sample" / f"{name}.conll") for name in ("train", "dev", "test")]
+            lines = "".join(" ".join(sentence.tokens) + "\n" for sentence in read_sentences(files))
+            path.write_text(lines * 10, encoding="utf-8")
+        return path
+
+    def annotated(self, name: str) -> Path:
+        return next(Path(self.args.annotated).glob(f"{name}.*"))
+
+    def model(self) -> Path:
+        """A tagger on the bundled biLM, trained on the sample for three epochs."""
+        out = self.folder / "model"
+        if not out.is_dir():
+            _run([sys.executable, "train_ner.py", "--epochs", "3", "--output", str(out), "--no-cache"])
+        return out
+
+    def lines(self, megabytes: int) -> Path:
+        path = self.folder / f"{megabytes}.txt"
+        if not path.is_file():
+            text = self.text().read_text(encoding="utf-8")
+            path.write_text((text * (1 + megabytes * 10**6 // len(text)))[: megabytes * 10**6], encoding="utf-8")
+        return path
+
+    def simple_elmo(self, *arguments: object) -> dict[str, list[str]]:
+        if not (self.args.simple_elmo and self.args.peers):
+            return {}
+        script = Path(self.args.peers) / "simple_elmo_speed.py"
+        return {"simple_elmo": [self.args.simple_elmo, str(script), *map(str, arguments)]}
+
+    def tagger(self, name: str, script: str, *arguments: str) -> dict[str, list[str]]:
+        """Another tool's tagger, trained and run."""
+        python = getattr(self.args, name)
+        if not (python and self.args.peers):
+            return {}
+        data = [argument for side in ("train", "dev", "test") for argument in (f"--{side}", str(self.annotated(side)))]
+        return {name: [python, str(Path(self.args.peers) / script), *data, *arguments]}
+
+
+def embedding(place: Place, shape: str) -> Row:
+    weights, text, limit = place.weights(shape), place.text(), SHAPES[shape]
+    ours = place.once("embedding", "--weights", weights, "--text", text, "--limit", limit)
+    row = {"ours": ours}
+    for batch in (32, 64):
+        theirs = place.simple_elmo("embed", "--weights", weights, "--sentences", text, "--limit", limit, "--batch", batch)
+        row |= {f"{name}, batch {batch}": command for name, command in theirs.items()}
+    return Row(f"embedding, {shape}", row)
+
+
+def embedding_growth(place: Place) -> Row:
+    command = ("embedding", "--weights", place.weights("small"), "--text", place.text(), "--limit")
+    return Row("embedding, small, by sentences", {str(n): place.once(*command, n) for n in (10_000, 1_000)})
+
+
+def training(place: Place) -> Row:
+    ours = place.once("training", "--shape", "small", "--text", place.text())
+    return Row("training a biLM, small", {"ours": ours} | place.simple_elmo("train", "--sentences", place.text()))
+
+
+def training_growth(place: Place) -> Row:
+    command = ("training", "--shape", "small", "--text", place.text(), "--vocabulary")
+    return Row("training a biLM, by vocabulary", {str(n): place.once(*command, n) for n in (800_000, 10_000)})
+
+
+def epoch(place: Place, shape: str) -> Row:
+    weights = PROJECT / "data" / "bilm" if shape == "bundled" else place.weights(shape)
+    command = ("epoch", "--weights", weights, "--annotated", place.annotated("train"), "--limit", 500)
+    return Row(f"an epoch of tagger training, {shape}", {
+        "activations cached": place.once(*command), "computed": place.once(*command, "--no-cache"),
+    })  # fmt: skip
+
+
+def epoch_growth(place: Place) -> Row:
+    command = ("epoch", "--weights", PROJECT / "data" / "bilm", "--annotated", place.annotated("train"), "--limit")
+    return Row("an epoch of tagger training, by sentences", {str(n): place.once(*command, n) for n in (10_000, 1_000)})
+
+
+def prediction(place: Place) -> Row:
+    ours = place.once("prediction", "--model", place.model(), "--annotated", place.annotated("test"), "--limit", 0)
+    others = place.tagger("spacy", "spacy_peer.py", "--max-steps", "300", "--limit", "3000")
+    return Row("prediction", {"ours": ours} | others | place.tagger("crf", "crfsuite_peer.py"))
+
+
+def prediction_growth(place: Place) -> Row:
+    command = ("prediction", "--model", place.model(), "--annotated", place.annotated("test"), "--limit")
+    return Row("prediction, by sentences", {str(n): place.once(*command, n) for n in (10_000, 1_000)})
+
+
+def memory(place: Place) -> Row:
+    sizes = (place.args.megabytes, 1)
+    command = ("command", sys.executable, "predict.py", "--model", place.model())
+    return Row("predict.py, by MB of text", {str(n): place.once(*command, place.lines(n)) for n in sizes})
+
+
+def start(place: Place) -> Row:
+    command = ("command", sys.executable, "predict.py")
+    line = ("--model", place.model(), "--text", "Ada Lund left Turin on Monday.")
+    return Row(
+        "starting predict.py", {"first result": place.once(*command, *line), "--help": place.once(*command, "--help")}
+    )
+
+
+ROWS: dict[str, Callable[[Place], Row]] = {
+    **{f"embedding.{shape}": lambda place, shape=shape: embedding(place, shape) for shape in SHAPES},  # type: ignore[misc]
+    "embedding.growth": embedding_growth,
+    "training": training,
+    "training.growth": training_growth,
+    **{f"epoch.{shape}": lambda place, shape=shape: epoch(place, shape) for shape in ("bundled", "original")},  # type: ignore[misc]
+    "epoch.growth": epoch_growth,
+    "prediction": prediction,
+    "prediction.growth": prediction_growth,
+    "memory": memory,
+    "start": start,
+}
+
+
+def measure(row: Row, rounds: int) -> dict:
+    """Medians of all numbers that each command prints, and of the ratios of the first one's rate to each other's."""
+    found: dict[str, list[dict]] = {name: [] for name in row.commands}
+    for number in range(rounds):
+        for name, command in row.commands.items():
+            found[name].append(_run(command))
+            rate = _short(_rate(found[name][-1]))
+            print(f"{row.name}, round {number + 1} of {rounds}, {name}: {rate}", file=sys.stderr)
+    result: dict = {"name": row.name, "medians": {}, "ratios": {}}
+    for name, rows in found.items():
+        numbers = [key for key, value in rows[0].items() if isinstance(value, int | float)]
+        result["medians"][name] = {key: statistics.median(one[key] for one in rows) for key in numbers}
+    first, *others = found
+    for other in others:
+        pairs = zip(found[first], found[other], strict=True)
+        result["ratios"][other] = statistics.median(_rate(one) / _rate(two) for one, two in pairs)
+    return result
+
+
+def _run(command: list[str]) -> dict:
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: exit status {done.returncode}: {done.stderr[-2000:]}")
+    last = done.stdout.strip().splitlines()[-1]
+    return json.loads(last) if last.startswith("{") else {}
+
+
+def _rate(found: dict) -> float:
+    return next(found[name] for name in RATES if name in found)
+
+
+def table(results: list[dict]) -> Iterator[str]:
+    """The results as lines of Markdown."""
+    yield "| what | command | a second | ratio | |"
+    yield "|---|---|---:|---:|---|"
+    for result in results:
+        for name, numbers in result["medians"].items():
+            ratio = f"{result['ratios'][name]:.2f}" if name in result["ratios"] else ""
+            rest = {key: value for key, value in numbers.items() if key not in RATES}
+            says = ", ".join(f"{key} {_short(value)}" for key, value in rest.items())
+            yield f"| {result['name']} | {name} | {_short(_rate(numbers))} | {ratio} | {says} |"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def plot(results: list[dict], path: str) -> None:
+    """A bar for each ratio."""
+    from matplotlib.figure import Figure
+
+    bars = [(f"{result['name']}: {name}", ratio) for result in results for name, ratio in result["ratios"].items()]
+    figure = Figure(figsize=(8, 0.4 * len(bars) + 1), layout="constrained")
+    axes = figure.subplots()
+    axes.barh([name for name, _ in bars][::-1], [ratio for _, ratio in bars][::-1])
+    axes.axvline(1.0, color="black", linewidth=1)
+    axes.set_xlabel("rate of the row's first command, as a multiple of the one named")
+    figure.savefig(path)
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", nargs="+", default=["*"], metavar="NAME", help=f"patterns of {', '.join(ROWS)}")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N")
+    parser.add_argument("--json", metavar="FILE", help="write all numbers there")
+    parser.add_argument("--plot", metavar="FILE.png", help="draw the ratios (matplotlib)")
+    parser.add_argument("--peers", metavar="DIR", help="scripts of the other tools")
+    for name, runs in (("simple-elmo", "simple_elmo and tf-keras"), ("spacy", "spaCy"), ("crf", "sklearn-crfsuite")):
+        parser.add_argument(f"--{name}", metavar="PYTHON", help=f"a Python that has {runs}")
+    parser.add_argument("--text", metavar="FILE", help="tokenised text, a sentence a line, plain or .gz")
+    parser.add_argument("--annotated", metavar="DIR", default=str(PROJECT / "data" / "sample"))
+    parser.add_argument("--megabytes", type=int, default=20, metavar="N", help="of the larger text that predict.py tags")
+    return parser.parse_args(arguments)
+
+
+def main(args: argparse.Namespace) -> None:
+    chosen = [name for name in ROWS if any(fnmatch.fnmatch(name, pattern) for pattern in args.rows)]
+    start_keras()
+    print(f"{description()}; matrix products of the machine: {matmul_gflops():,.0f} GFLOP/s\n", flush=True)
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in chosen:
+            results.append(measure(ROWS[name](Place(Path(folder), args)), args.rounds))
+            if args.json:
+                Path(args.json).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print("\n".join(table(results)))
+    if args.plot:
+        plot(results, args.plot)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("benchmarks", lambda: main(parse())))

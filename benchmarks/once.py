@@ -1,0 +1,211 @@
+"""One measurement in a process of its own: `python -m benchmarks.once NAME ...` prints one JSON line.
+
+Loading and the first batches, which compile, are not counted. Every line holds `tokens_per_second` (a second of training,
+embedding or tagging), `peak_mb`, the process's peak memory, and what is said beside each function.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.machine import encoder_gflop, lstm_gflop, matmul_gflops, softmax_gflop
+from biLM.corpus import read_sentences
+from biLM.startup import start_keras
+
+
+def weights(args: argparse.Namespace) -> dict:
+    """Writes a biLM of a published shape with random weights to DIR."""
+    from biLM import BiLM, BiLMOptions, save_bilm
+    from biLM.presets import PRESETS
+
+    bilm = BiLM(BiLMOptions.from_dict(PRESETS[args.shape]))
+    bilm.warm_up()
+    save_bilm(bilm, args.out)
+    return {}
+
+
+def embedding(args: argparse.Namespace) -> dict:
+    """`BiLM.embed` of a text. tokens: distinct ones encoded a second. lstm_share: arithmetic that the LSTMs need for the
+    text's tokens, without padding, a second, over the machine's rate in matrix products."""
+    from biLM import load_bilm
+    from biLM.batching import batches_by_length
+
+    text = [sentence for sentence in read_sentences([args.text]) if 3 <= len(sentence) <= 60][: args.limit]
+    bilm = load_bilm(args.weights)
+    for part in (8, 7, 6):  # of all sizes: the third is compiled for any
+        bilm.embed(text[: max(1, len(text) // part)], args.batch_size)
+    begin = time.perf_counter()
+    bilm.embed(text, args.batch_size)
+    seconds = time.perf_counter() - begin
+    table, distinct = bilm.token_table(), list({token for sentence in text for token in sentence})
+    begin = time.perf_counter()
+    table.add(distinct)
+    encoding = time.perf_counter() - begin
+    begin = time.perf_counter()
+    for positions in batches_by_length(list(map(len, text)), args.batch_size):
+        bilm.embed_batch([text[position] for position in positions], table)
+    reading = time.perf_counter() - begin
+    n_tokens = sum(map(len, text))
+    return {
+        "tokens_per_second": n_tokens / seconds,
+        "distinct": len(distinct) / n_tokens,
+        "encoded_per_second": len(distinct) / encoding,
+        "lstm_share": lstm_gflop(bilm.options, n_tokens) / reading / matmul_gflops(),
+    }
+
+
+def training(args: argparse.Namespace) -> dict:
+    """Steps of biLM training. share: arithmetic that a step needs (characters of distinct tokens as they are given; three
+    passes, forward and two of the gradient) over the machine's rate. batcher: tokens a second of the input alone. loss:
+    sampled, nats, mean of the last ten steps. distinct: tokens of a batch over its positions of one direction."""
+    from biLM.options import BiLMOptions
+    from biLM.presets import PRESETS
+    from biLM.run import Text, start_run
+    from biLM.training import Training
+    from biLM.training_options import TrainingOptions
+
+    settings = TrainingOptions(n_negative_samples_batch=args.negatives, max_steps=10**6, learning_rate=0.2)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        text = Text([Path(args.text)], vocabulary=_vocabulary(args.text, args.vocabulary))
+        start_run(BiLMOptions.from_dict(PRESETS[args.shape]), settings, text, out)
+        run = Training(out)
+        seconds, losses = [], []
+        for _ in range(args.steps):
+            begin = time.perf_counter()
+            losses.append(run.take_step())
+            seconds.append(time.perf_counter() - begin)
+        encoder, distinct = [], []
+        begin = time.perf_counter()
+        for step in range(args.steps):
+            batch = next(run.batches)
+            groups = run.inputs(batch, step).tensors["characters"]
+            distinct.append(len(batch.tokens))
+            encoder.append(sum(encoder_gflop(run.options, *group.shape) for group in groups))
+        batcher = (time.perf_counter() - begin) / args.steps
+    n = settings.batch_size * settings.unroll_steps
+    step_seconds = statistics.median(seconds[3:])
+    needed = lstm_gflop(run.options, n) + softmax_gflop(run.options, n, args.negatives) + statistics.mean(encoder)
+    return {
+        "tokens_per_second": n / step_seconds,
+        "share": 3 * needed / step_seconds / matmul_gflops(),
+        "batcher": n / batcher,
+        "loss": statistics.mean(losses[-10:]),
+        "distinct": statistics.mean(distinct) / n,
+        "vocabulary": len(run.vocabulary),
+    }
+
+
+def _vocabulary(text: str, size: int | None):
+    """The text's words, the most frequent first, and made-up ones up to a size; None: as the text has it."""
+    if size is None:
+        return None
+    from biLM.vocabulary import Vocabulary
+    from biLM.word_counts import WordCounts
+
+    with WordCounts() as counts:
+        for sentence in read_sentences([text]):
+            counts.add(sentence)
+        words = counts.vocabulary(size).words
+    return Vocabulary(words + [f"made-up-{k}" for k in range(size - len(words))])
+
+
+def epoch(args: argparse.Namespace) -> dict:
+    """An epoch of tagger training, the second and later ones; with --no-cache the biLM runs in it."""
+    from biLM import load_bilm
+    from ner_elmo.cache import Cache
+    from ner_elmo.config import TrainConfig
+    from ner_elmo.readers import read_sentences as read_annotated
+    from ner_elmo.readers import types_of
+    from ner_elmo.training import train_tagger
+
+    text = (read_annotated([args.annotated]) * (1 + args.limit // 500))[: args.limit]
+    bilm, seconds = load_bilm(args.weights), []
+    with tempfile.TemporaryDirectory() as folder:
+        activations = None
+        if not args.no_cache:
+            cache = Cache(Path(folder), 10**11)
+            sides = (text, text[:10])
+            activations = tuple(cache.activations(bilm, [sentence.tokens for sentence in side]) for side in sides)
+        config = TrainConfig(epochs=3)
+        train_tagger(config, types_of(text), text, text[:10], bilm, activations, lambda epoch: seconds.append(epoch.seconds))
+    return {"tokens_per_second": sum(len(sentence.tokens) for sentence in text) / statistics.median(seconds[1:])}
+
+
+def prediction(args: argparse.Namespace) -> dict:
+    """`NerTagger.tag_sentences`, of the whole file where the limit is 0. p50_ms, p95_ms: of one sentence alone."""
+    import numpy as np
+
+    from ner_elmo import NerTagger
+    from ner_elmo.readers import read_sentences as read_annotated
+
+    text = [sentence.tokens for sentence in read_annotated([args.annotated])]
+    text = (text * (1 + args.limit // len(text)))[: args.limit or None]
+    tagger = NerTagger.load(args.model)
+    for part in (8, 7, 6):
+        tagger.tag_sentences(text[: max(1, len(text) // part)])
+    begin = time.perf_counter()
+    tagger.tag_sentences(text)
+    seconds, alone = time.perf_counter() - begin, []
+    for sentence in text[:200]:
+        begin = time.perf_counter()
+        tagger.tag_sentences([sentence])
+        alone.append(1000 * (time.perf_counter() - begin))
+    p50, p95 = np.percentile(alone, [50, 95])
+    return {"tokens_per_second": sum(map(len, text)) / seconds, "p50_ms": float(p50), "p95_ms": float(p95)}
+
+
+def command(args: argparse.Namespace) -> dict:
+    """A whole command: seconds, and its peak memory."""
+    begin = time.perf_counter()
+    subprocess.run(args.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    seconds = time.perf_counter() - begin
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+    return {"tokens_per_second": 1 / seconds, "seconds": seconds, "peak_mb": peak}
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = parser.add_subparsers(dest="name", required=True)
+    options = {
+        weights: ("--shape", "--out"),
+        embedding: ("--weights", "--text", "--limit", "--batch-size"),
+        training: ("--shape", "--text", "--steps", "--negatives", "--vocabulary"),
+        epoch: ("--weights", "--annotated", "--limit"),
+        prediction: ("--model", "--annotated", "--limit"),
+    }
+    numbers = {"--limit": 1000, "--batch-size": 64, "--steps": 15, "--negatives": 2048, "--vocabulary": None}
+    for measure, flags in options.items():
+        one = names.add_parser(measure.__name__, help=(measure.__doc__ or "").partition(".")[0])
+        for flag in flags:
+            is_number = flag in numbers
+            one.add_argument(
+                flag, type=int if is_number else str, default=numbers.get(flag), required=not is_number, metavar="X"
+            )
+        one.set_defaults(measure=measure)
+    names.choices["epoch"].add_argument("--no-cache", action="store_true")
+    one = names.add_parser("command", help=command.__doc__)
+    one.add_argument("command", nargs=argparse.REMAINDER)
+    one.set_defaults(measure=command)
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    args = parse()
+    if args.measure is not command:
+        start_keras()
+    found = args.measure(args)
+    peak = {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
+    print(json.dumps(peak | found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""Sentences of any length -> batches of bounded size and, where every new shape is compiled, of few shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+import keras
+import numpy as np
+
+POSITIONS_PER_SENTENCE = 64  # batch_size sentences of that length, marks and padding included, are what a batch may hold
+SHAPE_STEP = {"jax": 16}  # JAX compiles every new shape: lengths are rounded up to multiples, counts to powers of two
+Item = TypeVar("Item")
+
+
+def batches_by_length(lengths: Sequence[int] | np.ndarray, batch_size: int) -> Iterator[list[int]]:
+    """Positions of items, grouped by rising length.
+
+    A batch holds as many as fit into `batch_size * 64` positions, each counted as long as the longest of them and two
+    marks: many short sentences, few long ones, and always at least one.
+    """
+    batch: list[int] = []
+    for position in np.argsort(lengths, kind="stable").tolist():
+        padded = (len(batch) + 1) * (lengths[position] + 2)
+        if batch and padded > batch_size * POSITIONS_PER_SENTENCE:
+            yield batch
+            batch = []
+        batch.append(position)
+    if batch:
+        yield batch
+
+
+def shape_step() -> int:
+    """What lengths are rounded up to."""
+    return SHAPE_STEP.get(keras.backend.backend(), 1)
+
+
+def few_counts(count: int) -> int:
+    """The number of rows to fill a batch of `count` up to: itself, or a power of two where new shapes are compiled."""
+    step = shape_step()
+    return count if step == 1 else max(step, 1 << (count - 1).bit_length())
+
+
+def filled(items: Sequence[Item], empty: Item) -> list[Item]:
+    """A batch and as many empty items as make it one of few sizes."""
+    return [*items, *[empty] * (few_counts(len(items)) - len(items))]
