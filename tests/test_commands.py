@@ -20,8 +20,9 @@ TEXT = "Ada Lund left Oslo at dawn. Nobody in New York noticed 😀, said Ada Lu
 def command(*arguments, cwd, stdin: str | bytes = "", status: int = 0) -> subprocess.CompletedProcess:
     data = stdin.encode() if isinstance(stdin, str) else stdin
     environment = os.environ | {"PYTHONPATH": str(PROJECT), "XDG_CACHE_HOME": str(cwd / "cache")}
+    script = [] if arguments[0] == "-m" else [str(PROJECT / arguments[0])]
     found = subprocess.run(
-        [sys.executable, str(PROJECT / arguments[0]), *map(str, arguments[1:])],
+        [sys.executable, *script, *map(str, arguments[len(script) :])],
         cwd=cwd, input=data, capture_output=True, env=environment, check=False,
     )  # fmt: skip
     assert found.returncode == status, found.stderr.decode()
@@ -207,6 +208,16 @@ def test_a_damaged_model_is_named(workplace, tmp_path):
     (tmp_path / "m" / "model.json").write_text('{"format": 99}')
     found = command("predict.py", "--model", "m", cwd=tmp_path, stdin="x\n", status=2)
     assert_one_line(found, "m/model.json: format must be 1. Received: 99")
+
+
+def test_evaluate_says_what_training_said(workplace):
+    found = command("-m", "ner_elmo", "evaluate", "model", "dev.conll", "--json", cwd=workplace)
+    assert json.loads(found.stdout) == json.loads((workplace / "model" / "scores.json").read_text())
+    table = command("-m", "ner_elmo", "evaluate", "model", "dev.conll", cwd=workplace).stdout.decode()
+    assert "all (micro)" in table and "strict IOB2 (seqeval" in table
+    assert_one_line(
+        command("-m", "ner_elmo", "evaluate", "bilm", "dev.conll", cwd=workplace, status=2), "is no model directory"
+    )
 
 
 def test_types_that_training_lacks_are_named(workplace):

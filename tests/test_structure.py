@@ -51,6 +51,8 @@ LEVELS = {
         ["bundle", "training", "report"],
         ["predictor"],
         ["output"],
+        ["commands_scores"],
+        ["__main__"],
     ],
 }
 SAME_LEVEL_ALLOWED: set[tuple[str, str]] = set()
@@ -107,6 +109,8 @@ def test_importing_loads_nothing_heavy(package):
             "prepare", "vocab", "train", "tune", "perplexity", "embed", "dump", "dump-tokens", "neighbours", "picture",
             "projector",
         )),
+        ["-m", "ner_elmo"],
+        *(["-m", "ner_elmo", name] for name in ("evaluate",)),
     ],
 )  # fmt: skip
 def test_help_needs_no_keras(command):

@@ -1,0 +1,28 @@
+"""python -m ner_elmo evaluate"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from biLM.errors import run_command
+from ner_elmo import commands_scores
+
+MODULES = (commands_scores,)  # each adds its commands to the parser, and imports what is slow only when one runs
+
+
+def parser() -> argparse.ArgumentParser:
+    main = argparse.ArgumentParser(prog="python -m ner_elmo", description="Measure, serve and look after taggers.")
+    commands = main.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in MODULES:
+        module.add(commands)
+    return main
+
+
+def main() -> None:
+    args = parser().parse_args()
+    sys.exit(run_command(f"ner_elmo {args.command}", lambda: args.run(args)))
+
+
+if __name__ == "__main__":
+    main()
