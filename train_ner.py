@@ -15,13 +15,11 @@ from rich.console import Console
 
 from biLM.errors import run_command
 from biLM.flags import add_flags, given
-from biLM.progress import progress
 from biLM.startup import start_keras
 from ner_elmo import report
-from ner_elmo.config import NO_ELMO, TrainConfig
-from ner_elmo.metrics import evaluate
-from ner_elmo.model_directory import check_output, remember, write_scores
-from ner_elmo.readers import read_sentences, types_of
+from ner_elmo.config import TrainConfig
+from ner_elmo.model_directory import check_output, remember
+from ner_elmo.readers import read_sentences
 
 
 def parse(arguments: list[str] | None = None) -> TrainConfig:
@@ -34,7 +32,9 @@ def parse(arguments: list[str] | None = None) -> TrainConfig:
             metavar="FILE",
             help=f"{TrainConfig.__dataclass_fields__[name].metadata['help']}; the sample's when not given",
         )
-    add_flags(parser, TrainConfig, leave_out=("train", "dev", "test"))
+    names = TrainConfig.__dataclass_fields__["gazetteer"].metadata["help"]
+    parser.add_argument("--gazetteer", action="append", metavar="TYPE=FILE", help=names)
+    add_flags(parser, TrainConfig, leave_out=("train", "dev", "test", "gazetteer"))
     args = parser.parse_args(arguments)
     return TrainConfig.from_dict((TrainConfig.read(args.config) if args.config else {}) | given(args, TrainConfig))
 
@@ -46,41 +46,34 @@ def main(config: TrainConfig) -> None:
     output = Path(config.output or f"models/{time.strftime('%Y%m%d-%H%M%S')}")
     check_output(output, config.overwrite)
     train, dev, test = (read_sentences(files, config.tag_scheme) for files in (config.train, config.dev, config.test))
-    types = types_of(train)
     report.data_summary(config.train, train, dev, test, console)
 
     start_keras()
-    from biLM import load_bilm
-    from ner_elmo import bundle, cache
+    from ner_elmo import experiment
     from ner_elmo.elmo import ScalarMix
-    from ner_elmo.predictor import NerTagger
-    from ner_elmo.training import train_tagger
 
-    bilm = activations = None
-    if config.elmo != NO_ELMO:
-        bilm = load_bilm(config.elmo, config.elmo_options, initial_state=config.initial_state, top_layer=config.top_layer)
-        if config.cache and not config.train_bilm:
-            kept = cache.Cache(Path(config.cache_dir or cache.default_directory()), int(config.cache_size * 1e9))
-            with progress("embedding", console) as step:
-                sides = ([sentence.tokens for sentence in side] for side in (train, dev))
-                activations = tuple(kept.activations(bilm, side, step) for side in sides)
-            report.cache_summary(kept.directory, [side.found for side in activations], console)
-
-    with progress("training", console) as step:
-        table = report.EpochTable(config.epochs, console)
-        trained = train_tagger(config, types, train, dev, bilm, activations, table, step)
-    if trained.interrupted:
-        console.print("interrupted: going on with the best epoch so far")
-    bundle.save_model(output, trained.tagger, trained.features, config, {"dev_f1": trained.best.dev.f1})
+    material = experiment.gather(config, train, dev, test, console)
+    best, results = experiment.run_seeds(config, material, console)
+    experiment.save(output, best)
     remember(output)
 
-    predicted = NerTagger(trained.tagger, trained.features).tag_sentences([sentence.tokens for sentence in test])
-    spans = [[span for span, _ in entities] for entities in predicted]
-    evaluation = evaluate([sentence.spans for sentence in test], spans, [len(sentence.tokens) for sentence in test])
-    write_scores(output, evaluation)
-    report.print_evaluation(evaluation, out)
-    if isinstance(trained.tagger.elmo, ScalarMix):
-        out.print(report.mix_line(*trained.tagger.elmo.learned()))
+    report.print_evaluation(best.evaluation, out)
+    network = best.trained.tagger
+    for mix in (network.elmo, network.output_elmo):
+        if isinstance(mix, ScalarMix):
+            out.print(report.mix_line(*mix.learned()))
+    if len(results) > 1:
+        report.print_results(results, out)
+        out.print(report.seeds_line(results))
+    if config.learning_curve:
+        curve = experiment.learning_curve(config, material, best, console)
+        report.print_results(curve, out)
+        out.print(report.curve_line(curve), soft_wrap=True)
+    if config.baseline:
+        from ner_elmo.crf_baseline import score_baseline
+
+        console.print("training the baseline")
+        out.print(report.baseline_line(score_baseline(train, test), best.evaluation.strict), soft_wrap=True)
     out.print(f"model: {output} ({time.monotonic() - started:.0f} s)", soft_wrap=True)
 
 

@@ -121,6 +121,7 @@ def _vocabulary(text: str, size: int | None):
 def epoch(args: argparse.Namespace) -> dict:
     """An epoch of tagger training, the second and later ones; with --no-cache the biLM runs in it."""
     from biLM import load_bilm
+    from ner_elmo.batching import Features
     from ner_elmo.cache import Cache
     from ner_elmo.config import TrainConfig
     from ner_elmo.readers import read_sentences as read_annotated
@@ -136,7 +137,9 @@ def epoch(args: argparse.Namespace) -> dict:
             sides = (text, text[:10])
             activations = tuple(cache.activations(bilm, [sentence.tokens for sentence in side]) for side in sides)
         config = TrainConfig(epochs=3)
-        train_tagger(config, types_of(text), text, text[:10], bilm, activations, lambda epoch: seconds.append(epoch.seconds))
+        features = Features.of(config, [sentence.tokens for sentence in text], bilm)
+        report = lambda epoch: seconds.append(epoch.seconds)  # noqa: E731
+        train_tagger(config, types_of(text), text, text[:10], features, activations, report)
     return {"tokens_per_second": sum(len(sentence.tokens) for sentence in text) / statistics.median(seconds[1:])}
 
 

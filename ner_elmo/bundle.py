@@ -3,7 +3,9 @@
 model.json            types, configuration, scores, versions
 tagger.weights.h5     the tagger
 bilm/                 options.json + weights.hdf5, unless left out
-words.txt             the words of a tagger without ELMo
+words.txt             the words that the tagger has learned vectors of
+confidence.json       calibration, and the dev entities that a precision is picked on
+word_vectors.*        vectors from a file; gazetteers/: lists of names
 """
 
 from __future__ import annotations
@@ -18,12 +20,22 @@ from typing import Any
 from biLM import BiLM, InputError, load_bilm, save_bilm
 from ner_elmo.batching import Features, Words
 from ner_elmo.cache import fingerprint
+from ner_elmo.confidence import AS_IT_IS, Confidence
 from ner_elmo.config import NO_ELMO, TrainConfig
+from ner_elmo.gazetteers import Gazetteers
 from ner_elmo.model_directory import DESCRIPTION, FORMAT, describe
 from ner_elmo.tagger import Tagger, build_tagger
+from ner_elmo.word_vectors import WordVectors
 
 
-def save_model(directory: Path, tagger: Tagger, features: Features, config: TrainConfig, details: dict[str, Any]) -> None:
+def save_model(
+    directory: Path,
+    tagger: Tagger,
+    features: Features,
+    config: TrainConfig,
+    details: dict[str, Any],
+    confidence: Confidence = AS_IT_IS,
+) -> None:
     """Writes a model directory; it appears whole, or not at all. `details` are added to model.json."""
     directory.absolute().parent.mkdir(parents=True, exist_ok=True)
     partial = directory.absolute().with_name(f".{directory.name}.{os.getpid()}.partial")
@@ -35,6 +47,11 @@ def save_model(directory: Path, tagger: Tagger, features: Features, config: Trai
             description["bilm"] = _save_bilm(features.bilm, partial / "bilm", config)
         if features.words is not None:
             (partial / "words.txt").write_text("".join(word + "\n" for word in features.words.words), encoding="utf-8")
+        if features.word_vectors is not None:
+            features.word_vectors.write(partial)
+        if features.gazetteers is not None:
+            features.gazetteers.write(partial)
+        confidence.write(partial)
         tagger.save_weights(partial / "tagger.weights.h5")
         description |= details | {"config": config.to_dict()}
         (partial / DESCRIPTION).write_text(json.dumps(description, indent=1, ensure_ascii=False) + "\n", "utf-8")
@@ -68,7 +85,9 @@ def load_model(directory: Path, elmo: str | Path | BiLM | None = None) -> tuple[
         raise InputError(f"{directory}: was trained without ELMo, so no biLM can be put into it.")
     if config.token_vectors:
         words = Words((directory / "words.txt").read_text(encoding="utf-8").split("\n")[:-1])
-    features = Features(bilm, words)
+    vectors = WordVectors.of_directory(directory) if config.word_vectors else None
+    gazetteers = Gazetteers.of_directory(directory) if config.gazetteer else None
+    features = Features(bilm, words, word_vectors=vectors, casing=config.casing, gazetteers=gazetteers)
     tagger = build_tagger(config, description["types"], **features.sizes)
     try:
         tagger.load_weights(directory / "tagger.weights.h5")

@@ -56,7 +56,7 @@ class Activations:
     def __init__(
         self,
         slices: Sequence[np.ndarray | None],
-        lengths: Sequence[int],
+        lengths: Sequence[int] | np.ndarray,
         compute: Callable[[list[int]], np.ndarray],
         found: Found,
     ):
@@ -75,6 +75,12 @@ class Activations:
         for row, part in enumerate(rows):
             result[row, : len(part)] = part
         return result.transpose(0, 2, 1, 3)
+
+    def part(self, chosen: Sequence[int]) -> Activations:
+        """Those of some of the sentences, which get new positions from 0 on."""
+        slices = [self.slices[position] for position in chosen]
+        compute = lambda positions: self.compute([chosen[position] for position in positions])  # noqa: E731
+        return Activations(slices, self.lengths[list(chosen)], compute, self.found)
 
 
 class Cache:

@@ -1,41 +1,72 @@
-"""`python -m ner_elmo evaluate`: scores of models on annotated files."""
+"""`python -m ner_elmo evaluate | compare`: scores of models on annotated files."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 
+from biLM.errors import InputError
 from biLM.startup import start_keras
+from ner_elmo.entities import Span
+from ner_elmo.metrics import evaluate
 from ner_elmo.model_directory import describe
-from ner_elmo.readers import read_sentences
+from ner_elmo.readers import Sentence, read_sentences
+from ner_elmo.report import print_evaluation
+from ner_elmo.significance import ROUNDS, compare
 
 
 def add(commands) -> None:
-    evaluate = commands.add_parser("evaluate", help="precision, recall and F1 of a model on annotated files")
-    evaluate.add_argument("model", type=Path, metavar="MODEL", help="model directory")
-    evaluate.add_argument("files", nargs="+", metavar="FILE", help="annotated files")
-    evaluate.add_argument("--elmo", metavar="WEIGHTS", help="run the tagger on another biLM of the same width")
-    evaluate.add_argument("--json", action="store_true", help="one JSON line")
-    evaluate.set_defaults(run=_evaluate)
+    scores = commands.add_parser("evaluate", help="precision, recall and F1 of a model on annotated files")
+    scores.add_argument("model", type=Path, metavar="MODEL", help="model directory")
+    scores.add_argument("files", nargs="+", metavar="FILE", help="annotated files")
+    scores.add_argument("--elmo", metavar="WEIGHTS", help="run the tagger on another biLM of the same width")
+    scores.add_argument("--json", action="store_true", help="one JSON line")
+    scores.set_defaults(run=_evaluate)
+    luck = commands.add_parser("compare", help="is model B better than model A, or was it luck?")
+    luck.add_argument("a", type=Path, metavar="A", help="model directory")
+    luck.add_argument("b", type=Path, metavar="B", help="model directory")
+    luck.add_argument("files", nargs="+", metavar="FILE", help="annotated files that neither was trained on")
+    luck.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"of randomisation. Default: {ROUNDS:,}.")
+    luck.add_argument("--json", action="store_true", help="one JSON line")
+    luck.set_defaults(run=_compare)
 
 
 def _evaluate(args: argparse.Namespace) -> None:
     sentences = read_sentences(args.files)
-    describe(args.model)
-    start_keras()
-    from ner_elmo.metrics import evaluate
-    from ner_elmo.predictor import NerTagger
-    from ner_elmo.report import print_evaluation
-
-    tokens = [sentence.tokens for sentence in sentences]
-    predicted = NerTagger.load(args.model, args.elmo).tag_sentences(tokens)
-    spans = [[span for span, _ in entities] for entities in predicted]
-    found = evaluate([sentence.spans for sentence in sentences], spans, list(map(len, tokens)))
+    (spans,) = _predict([args.model], sentences, args.elmo)
+    found = evaluate([sentence.spans for sentence in sentences], spans, [len(sentence.tokens) for sentence in sentences])
     if args.json:
         print(json.dumps(asdict(found)))
     else:
         print_evaluation(found, Console(highlight=False, markup=False, width=100))
+
+
+def _compare(args: argparse.Namespace) -> None:
+    if args.rounds < 1:
+        raise InputError(f"--rounds must be at least 1. Received: {args.rounds}.")
+    sentences = read_sentences(args.files)
+    a, b = _predict([args.a, args.b], sentences)
+    found = compare([sentence.spans for sentence in sentences], a, b, args.rounds)
+    if args.json:
+        print(json.dumps(asdict(found)))
+        return
+    print(f"A {100 * found.a_f1:.2f}  {args.a}\nB {100 * found.b_f1:.2f}  {args.b}")
+    print(f"B - A {100 * found.difference:+.2f} F1, p = {found.p:.4f} (paired approximate randomisation,", end=" ")
+    print(f"{found.rounds:,} rounds over {found.sentences:,} sentences)")
+
+
+def _predict(models: Sequence[Path], sentences: Sequence[Sentence], elmo: str | None = None) -> list[list[list[Span]]]:
+    """Spans of the sentences, as each model sees them."""
+    for model in models:
+        describe(model)
+    start_keras()
+    from ner_elmo.predictor import NerTagger
+
+    tokens = [sentence.tokens for sentence in sentences]
+    found = (NerTagger.load(model, elmo).tag_sentences(tokens) for model in models)
+    return [[[span for span, _ in entities] for entities in predicted] for predicted in found]

@@ -38,6 +38,8 @@ class TrainConfig:
     train_bilm: bool = option(False, "fine-tune the biLM with the tagger (slower: nothing can be cached)")
     include_bilm: bool = option(True, "copy the biLM into the model directory, so that it works anywhere")
     layers: tuple[int, ...] | None = option(None, "layers of the biLM to mix, as a JSON list; all when not given")
+    bilm_learning_rate: float = option(0.0001, "of the biLM where it is fine-tuned: it has less to learn than the tagger")
+    output_mix: bool = option(False, "a second mix, beside the BiLSTM's output (Peters et al. 2018, section 5.2)")
     layer_norm: bool = option(False, "normalise layers before the mix (AllenNLP's do_layer_norm)")
     l2: float = option(0.001, "L2 on the mix weights before softmax (Peters et al. 2018)")
 
@@ -55,13 +57,25 @@ class TrainConfig:
         True, "learned word and character vectors beside ELMo (Peters et al. 2018 put it beside such)"
     )
     word_dim: int = option(100, "width of the learned word vectors (Lample et al. 2016)")
+    word_vectors: str | None = option(
+        None, "file of ready word vectors to read as well: GloVe, word2vec or fastText text format, plain or .gz"
+    )
+    word_vectors_max: int = option(200_000, "words of that file that are read, from its beginning")
+    casing: bool = option(False, "a learned vector of how a token is written (Collobert et al. 2011)")
+    gazetteer: tuple[str, ...] = option((), "TYPE=FILE, known names of a type, a name a line; may be given again")
 
     epochs: int = option(20, "passes over the training files at most")
     patience: int = option(6, "stop after this many epochs without a better dev F1")
     batch_size: int = option(32, "sentences of a batch (Reimers and Gurevych 2017: 8 to 32 for large sets)")
+    batch_tokens: int | None = option(None, "tokens of a batch, padding included, in the place of batch_size")
     learning_rate: float = option(0.001, "of Adam, falling to 0 along a cosine over all epochs")
+    warmup_steps: int = option(0, "batches over which the learning rate rises to its height")
+    ema: float = option(0.0, "momentum of the average of weights that is measured and kept, such as 0.999; 0: the weights")
     clip_norm: float = option(5.0, "global norm that gradients are clipped to")
     seed: int = option(1, "of weights, dropout and order: the same seed gives the same model")
+    seeds: int = option(1, "train with so many seeds, from `seed` on; mean and deviation are told, the best on dev is kept")
+    learning_curve: bool = option(False, "train on 10, 25 and 50 % of the sentences too: would more annotation help?")
+    baseline: Literal["crf"] | None = option(None, "crf: train the CRF of sklearn-crfsuite on the same files for comparison")
     cache_dir: str | None = option(
         None, "where activations of a frozen biLM are kept between runs; a user cache directory when not given"
     )
@@ -69,14 +83,19 @@ class TrainConfig:
     cache_size: float = option(20.0, "GB that the cache may hold; what was used longest ago makes room")
 
     def __post_init__(self) -> None:
-        for name in ("hidden_size", "n_blocks", "word_dim", "epochs", "patience", "batch_size"):
+        for name in ("hidden_size", "n_blocks", "word_dim", "word_vectors_max", "epochs", "seeds", "patience", "batch_size"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
         _require(0 <= self.dropout < 1, "dropout must be at least 0 and below 1", self.dropout)
         _require(self.learning_rate > 0, "learning_rate must be above 0", self.learning_rate)
+        _require(self.bilm_learning_rate > 0, "bilm_learning_rate must be above 0", self.bilm_learning_rate)
+        _require(self.batch_tokens is None or self.batch_tokens >= 1, "batch_tokens must be at least 1", self.batch_tokens)
+        _require(self.warmup_steps >= 0, "warmup_steps must be at least 0", self.warmup_steps)
+        _require(0 <= self.ema < 1, "ema must be at least 0 and below 1", self.ema)
         _require(self.clip_norm > 0, "clip_norm must be above 0", self.clip_norm)
         _require(self.cache_size >= 0, "cache_size must be at least 0", self.cache_size)
         _require(self.l2 >= 0, "l2 must be at least 0", self.l2)
-        _require(self.token_vectors or self.elmo != NO_ELMO, "without token_vectors there must be a biLM", "elmo='none'")
+        reads = self.token_vectors or self.word_vectors or self.elmo != NO_ELMO
+        _require(bool(reads), "without token_vectors and word_vectors there must be a biLM", "elmo='none'")
         _require(not (self.train_bilm and self.elmo == NO_ELMO), "train_bilm needs a biLM", "elmo='none'")
 
     @property

@@ -43,6 +43,33 @@ def viterbi(emissions: np.ndarray, lengths: np.ndarray, scores: Scores) -> np.nd
     return tags
 
 
+def n_best(emissions: np.ndarray, scores: Scores, n: int) -> list[tuple[float, np.ndarray]]:
+    """The `n` best legal tag sequences of one sentence, best first, or as many as there are.
+
+    emissions (T, K), T >= 1 -> pairs of a score in nats and tag ids (T,). Probabilities: exp(score - log_z of the lattice).
+    """
+    n_steps, n_tags = emissions.shape
+    best = np.full((n_tags, n), -np.inf)  # of each tag the n best sequences that end in it
+    best[:, 0] = emissions[0] + scores.start
+    pointers = np.zeros((n_steps, n_tags, n), np.int64)  # tag * n + rank of the step before
+    for t in range(1, n_steps):
+        candidates = (best[:, :, None] + scores.transitions[:, None, :]).reshape(n_tags * n, n_tags)
+        order = np.argsort(-candidates, axis=0, kind="stable")[:n]  # (n, to)
+        pointers[t] = order.T
+        best = np.take_along_axis(candidates, order, axis=0).T + emissions[t][:, None]
+    ended = (best + scores.end[:, None]).ravel()
+    found = []
+    for place in np.argsort(-ended, kind="stable")[:n]:
+        if ended[place] == -np.inf:
+            break
+        tags, state = np.zeros(n_steps, np.int32), int(place)
+        for t in range(n_steps - 1, -1, -1):
+            tags[t] = state // n
+            state = int(pointers[t, state // n, state % n])
+        found.append((float(ended[place]), tags))
+    return found
+
+
 @dataclass(frozen=True)
 class Lattice:
     """alpha, beta (T, K) and log_z () of one sentence: logs of the summed scores before and after each tag, and of all.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
@@ -15,7 +16,8 @@ from biLM.batching import batches_by_length, filled
 from biLM.text import TextSentence, Tokenizer, split_tokens
 from ner_elmo.batching import Features, Prepared, Tokens
 from ner_elmo.bundle import load_model
-from ner_elmo.decoding import Scores, decode
+from ner_elmo.confidence import AS_IT_IS, Confidence
+from ner_elmo.decoding import Scores, decode, forward_backward, n_best, span_probability
 from ner_elmo.entities import Entity, Span
 from ner_elmo.tagger import Tagger
 
@@ -25,19 +27,35 @@ Tagged = tuple[TextSentence, list[tuple[Span, float]]]
 Batch = tuple[list[int], np.ndarray, np.ndarray]  # positions of sentences, their lengths (B,), emissions (B, T, K)
 
 
+@dataclass(frozen=True)
+class Tagging:
+    """One way to tag a sentence, and its probability under the CRF among all ways; offsets are into the whole text."""
+
+    probability: float
+    entities: list[Entity]
+
+
 class NerTagger:
     """Tags text and tokenised sentences. The result for a sentence depends on the sentence alone. Threads may share one.
 
     Arguments:
         tagger, features: the network and what it reads.
         tokenizer: splits raw text.
+        confidence: turns the CRF's probabilities into confidences.
 
     Example: `NerTagger.load("models/sample").tag("Text with names.")`.
     """
 
-    def __init__(self, tagger: Tagger, features: Features, tokenizer: Tokenizer | None = None, batch_size: int = 32):
+    def __init__(
+        self,
+        tagger: Tagger,
+        features: Features,
+        tokenizer: Tokenizer | None = None,
+        batch_size: int = 32,
+        confidence: Confidence = AS_IT_IS,
+    ):
         self.tagger, self.features, self.batch_size = tagger, features, batch_size
-        self.tokenizer = tokenizer or Tokenizer()
+        self.tokenizer, self.confidence = tokenizer or Tokenizer(), confidence
         self.tag_set = tagger.head.tag_set
         self.scores = Scores(*tagger.head.scores())
         self._network = Lock()  # on JAX Keras hands a model's own state to each call: two calls at once would lose it
@@ -46,7 +64,7 @@ class NerTagger:
     def load(cls, directory: str | Path, elmo: str | Path | BiLM | None = None) -> NerTagger:
         """Loads a model directory; `elmo` puts another biLM of the same width in the place of its own."""
         tagger, features, config = load_model(Path(directory), elmo)
-        return cls(tagger, features, Tokenizer(config.lang))
+        return cls(tagger, features, Tokenizer(config.lang), confidence=Confidence.read(Path(directory)))
 
     def tag(self, text: str) -> list[Entity]:
         """Entities of a text of any length, in order, with offsets into it."""
@@ -87,7 +105,7 @@ class NerTagger:
             yield text, [(sentence, next(found)) for sentence in sentences]
 
     def tag_sentences(self, sentences: Sequence[Tokens]) -> list[list[tuple[Span, float]]]:
-        """Spans of tokenised sentences, each with its probability."""
+        """Spans of tokenised sentences, each with its confidence."""
         return self._decode(self._emissions(sentences))
 
     def _emissions(self, sentences: Sequence[Tokens]) -> list[Batch]:
@@ -104,7 +122,27 @@ class NerTagger:
         result: dict[int, list[tuple[Span, float]]] = {}
         for positions, lengths, emissions in batches:
             result |= zip(positions, decode(emissions, lengths, self.scores, self.tag_set), strict=True)
-        return [result[position] for position in range(len(result))]
+        ordered = (result[position] for position in range(len(result)))
+        return [[(span, self.confidence(probability)) for span, probability in spans] for spans in ordered]
+
+    def n_best(self, text: str, n: int) -> list[list[Tagging]]:
+        """For each sentence of a text its `n` most probable taggings, the best first."""
+        sentences = self.tokenizer.sentences(text)
+        found: list[list[Tagging]] = [[] for _ in sentences]
+        for positions, lengths, emissions in self._emissions([sentence.tokens for sentence in sentences]):
+            for position, lattice, row in zip(
+                positions, forward_backward(emissions, lengths, self.scores), emissions, strict=True
+            ):
+                sentence = sentences[position]
+                row = row[: len(sentence.tokens)]
+                for score, tags in n_best(row, self.scores, n):
+                    spans = [
+                        (span, self.confidence(span_probability(span, row, lattice, self.scores, self.tag_set)))
+                        for span in self.tag_set.decode(tags)
+                    ]
+                    probability = float(np.exp(min(0.0, score - lattice.log_z)))
+                    found[position].append(Tagging(probability, _entities(text, sentence, spans)))
+        return found
 
 
 def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:

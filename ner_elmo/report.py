@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from biLM.errors import InputError
-from ner_elmo.metrics import Evaluation
+from ner_elmo.metrics import Evaluation, Score
 from ner_elmo.readers import Sentence, types_of
 
 if TYPE_CHECKING:
     from ner_elmo.cache import Found
+    from ner_elmo.experiment import Result
     from ner_elmo.training import Epoch
+    from ner_elmo.word_vectors import WordVectors
 
 _FOUND = ("sentences", "hits", "added", "n_bytes")
 _COLUMNS = (
@@ -48,6 +51,12 @@ def data_summary(
                 f"note: {name} holds types that training lacks, all of them will be missed: {', '.join(unknown)}",
                 soft_wrap=True,
             )
+
+
+def word_vectors_summary(vectors: WordVectors, train: Sequence[Sentence], console: Console) -> None:
+    """Says how many of the training tokens have a vector."""
+    share = vectors.coverage([token for sentence in train for token in sentence.tokens])
+    console.print(f"word vectors: {len(vectors.words):,} words, {vectors.width} wide; of {share:.1%} of the training tokens")
 
 
 def cache_summary(directory: Path, found: Sequence[Found], console: Console) -> None:
@@ -92,6 +101,40 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
         table.add_row(kind, *(f"{100 * x:.2f}" for x in numbers), str(strict.support))
     console.print(table)
     console.print(evaluation.signature, style="dim", highlight=False)
+
+
+def print_results(results: Sequence[Result], console: Console) -> None:
+    """Dev and test F1 of several runs, in percent."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("run", "sentences", "dev F1", "test F1"):
+        table.add_column(name, justify="left" if name == "run" else "right", no_wrap=True)
+    for result in results:
+        sentences = "" if result.sentences is None else f"{result.sentences:,}"
+        table.add_row(result.name, sentences, f"{100 * result.dev_f1:.2f}", f"{100 * result.test_f1:.2f}")
+    console.print(table)
+
+
+def seeds_line(results: Sequence[Result]) -> str:
+    """Mean and standard deviation (of a sample) over seeds, such as `dev F1 90.12 +- 0.20, test F1 86.40 +- 0.31`."""
+    parts = []
+    for name in ("dev", "test"):
+        scores = [100 * getattr(result, f"{name}_f1") for result in results]
+        deviation = f" +- {statistics.stdev(scores):.2f}" if len(scores) > 1 else ""
+        parts.append(f"{name} F1 {statistics.mean(scores):.2f}{deviation}")
+    return f"{', '.join(parts)} over {len(results)} seeds"
+
+
+def curve_line(results: Sequence[Result]) -> str:
+    """What the last doubling of the labels brought."""
+    half, full = results[-2:]
+    gain = 100 * (full.test_f1 - half.test_f1)
+    return f"from {half.name} to {full.name} of the labels test F1 rose by {gain:.2f}: twice as many may bring about as much"
+
+
+def baseline_line(baseline: Score, own: Score) -> str:
+    """The CRF with hand-made features beside the tagger."""
+    difference = 100 * (own.f1 - baseline.f1)
+    return f"CRF baseline: test F1 {100 * baseline.f1:.2f}; this tagger: {100 * own.f1:.2f} ({difference:+.2f})"
 
 
 def mix_line(weights: Sequence[float], gamma: float) -> str:

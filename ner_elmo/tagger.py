@@ -21,6 +21,7 @@ from ner_elmo.elmo import ElmoEmbedding, ScalarMix
 
 TOKEN_CHARACTERS = CharCNNOptions(filters=((1, 16), (2, 32), (3, 64), (4, 64)), activation="relu", n_highway=1)
 TOKEN_CHARACTER_DIM = 64
+CASING_DIM = 8
 
 
 @keras.saving.register_keras_serializable("ner_elmo")
@@ -106,33 +107,62 @@ class ResidualBiLSTM(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("ner_elmo")
 class TokenEmbedding(keras.layers.Layer):
-    """Learned word and character vectors, what a tagger stands on without a biLM.
+    """What a tagger knows of a token beside ELMo: learned word, character and casing vectors, and vectors from a file.
 
-    Call: `characters` (U, C), `words` (U,) and `token_index` (B, T), each distinct token once -> (B, T, word_dim + 64).
-    In training words become unknown (id 1) with `dropout`, so that the unknown word is learned too.
+    Arguments:
+        n_words: rows of the learned word table; 0: neither word nor character vectors are learned.
+        word_dim: width of the word vectors. n_casings: classes of `ner_elmo.casing`, 0: none.
+        word_vectors_width: of the vectors that come ready with the input.
+
+    Call: `token_index` (B, T) and, of each distinct token once, those it was made for of `words` (U,), `characters`
+        (U, C), `casing` (U,) and `vectors` (U, W) -> (B, T, width).
+    In training words become unknown (id 1) with `word_dropout`, so that the unknown word is learned too.
     """
 
-    def __init__(self, n_words: int, word_dim: int, word_dropout: float = 0.1, **kwargs):
+    def __init__(
+        self,
+        n_words: int,
+        word_dim: int,
+        n_casings: int = 0,
+        word_vectors_width: int = 0,
+        word_dropout: float = 0.1,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.n_words, self.word_dim, self.word_dropout = n_words, word_dim, word_dropout
-        self.words = keras.layers.Embedding(n_words, word_dim, name="words")
-        self.characters = CharacterEncoder(TOKEN_CHARACTERS, TOKEN_CHARACTER_DIM, name="characters")
+        self.n_casings, self.word_vectors_width = n_casings, word_vectors_width
+        self.words = self.characters = self.casing = None
+        if n_words:
+            self.words = keras.layers.Embedding(n_words, word_dim, name="words")
+            self.characters = CharacterEncoder(TOKEN_CHARACTERS, TOKEN_CHARACTER_DIM, name="characters")
+        if n_casings:
+            self.casing = keras.layers.Embedding(n_casings, CASING_DIM, name="casing")
         self.seed_generator = keras.random.SeedGenerator(0)
 
     @property
     def width(self) -> int:
-        return self.word_dim + TOKEN_CHARACTER_DIM
+        learned = self.word_dim + TOKEN_CHARACTER_DIM if self.n_words else 0
+        return learned + (CASING_DIM if self.n_casings else 0) + self.word_vectors_width
 
     def build(self, *args, **kwargs):
-        self.words.build((None,))
-        self.characters.build((None, None))
+        if self.words is not None:
+            self.words.build((None,))
+            self.characters.build((None, None))
+        if self.casing is not None:
+            self.casing.build((None,))
 
-    def call(self, characters, words, token_index, training=False):
-        if training:
-            unknown = keras.random.uniform(ops.shape(words), seed=self.seed_generator) < self.word_dropout
-            words = ops.where(unknown, 1, words)
-        vectors = ops.concatenate([self.words(words), self.characters(characters)], axis=-1)  # (U, W + 64)
-        return ops.take(vectors, token_index, axis=0)
+    def call(self, token_index, words=None, characters=None, casing=None, vectors=None, training=False):
+        parts = []
+        if self.words is not None:
+            if training:
+                unknown = keras.random.uniform(ops.shape(words), seed=self.seed_generator) < self.word_dropout
+                words = ops.where(unknown, 1, words)
+            parts += [self.words(words), self.characters(characters)]
+        if self.casing is not None:
+            parts.append(self.casing(casing))
+        if self.word_vectors_width:
+            parts.append(vectors)
+        return ops.take(ops.concatenate(parts, axis=-1), token_index, axis=0)
 
 
 @keras.saving.register_keras_serializable("ner_elmo")
@@ -141,65 +171,106 @@ class Tagger(keras.Model):
 
     Arguments:
         elmo: `ScalarMix` of ready activations, `ElmoEmbedding` of token rows when the biLM is fine-tuned, or None.
-        token_embedding: learned vectors beside ELMo, or None; their widths add up.
+        token_embedding: what is known of tokens beside ELMo, or None; their widths add up.
         network, head: `ResidualBiLSTM`; `CRF` or `SoftmaxHead`.
+        output_elmo: a second `ScalarMix`, beside the network's output, or None. When the biLM is fine-tuned, it is the
+            second of `elmo`'s own mixes.
 
-    Call: a dictionary as `ner_elmo.batching.Features` gives it.
+    Call: a dictionary as `ner_elmo.batching.Prepared` gives it.
     """
 
-    def __init__(self, elmo: Any, token_embedding: TokenEmbedding | None, network: ResidualBiLSTM, head: Any, **kwargs):
+    def __init__(
+        self,
+        elmo: Any,
+        token_embedding: TokenEmbedding | None,
+        network: ResidualBiLSTM,
+        head: Any,
+        output_elmo: ScalarMix | None = None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.elmo, self.token_embedding, self.network, self.head = elmo, token_embedding, network, head
+        self.output_elmo = output_elmo
         self.emitter = keras.layers.Dense(len(head.tag_set), name="emitter")
         self.dropout = keras.layers.SpatialDropout1D(network.rate)
 
-    def build_for(self, width: int, n_layers: int) -> Tagger:
+    def build_for(self, width: int, n_layers: int, gazetteers_width: int = 0) -> Tagger:
         """Makes all weights; `width` (D) and `n_layers` (L+1) are those of the biLM, 0 without one."""
+        shape = (None, n_layers, None, width)
         if self.elmo is not None and not self.elmo.built:
-            self.elmo.build((None, n_layers, None, width))
+            self.elmo.build(shape)
+        token_width = self.token_embedding.width if self.token_embedding is not None else 0
         if self.token_embedding is not None:
             self.token_embedding.build()
-            width += self.token_embedding.width
-        self.network.build((None, None, width))
-        self.emitter.build((None, None, 2 * self.network.units))
+        self.network.build((None, None, width + token_width + gazetteers_width))
+        output_width = 2 * self.network.units
+        if self.output_elmo is not None:
+            self.output_elmo.build(shape)
+        if self.output_elmo is not None or getattr(self.elmo, "n_mixes", 1) == 2:
+            output_width += width
+        self.emitter.build((None, None, output_width))
         self.head.build()
         self.built = True
         return self
 
     def call(self, inputs, training=False):
-        mask, vectors = inputs["mask"], []
+        mask, vectors, at_output = inputs["mask"], [], []
         if "activations" in inputs:
             vectors.append(self.elmo(inputs["activations"], mask))
+            if self.output_elmo is not None:
+                at_output.append(self.output_elmo(inputs["activations"], mask))
         if "rows" in inputs:
             rows = inputs["rows"]
-            vectors.append(self.elmo([rows["characters"], rows["token_index"]], training=training))
+            mixes = self.elmo([rows["characters"], rows["token_index"]], training=training)
+            first, *at_output = mixes if isinstance(mixes, list) else [mixes]
+            vectors.append(first)
         if "tokens" in inputs:
             vectors.append(self.token_embedding(**inputs["tokens"], training=training))
-        x = ops.concatenate(vectors, axis=-1) if len(vectors) > 1 else vectors[0]
-        x = self.network(x, mask, training=training)
-        return self.emitter(self.dropout(x, training=training))  # (B, T, K)
+        if "gazetteers" in inputs:
+            vectors.append(inputs["gazetteers"])
+        x = self.network(_joined(vectors), mask, training=training)
+        return self.emitter(self.dropout(_joined([x, *at_output]), training=training))  # (B, T, K)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         log_likelihood = self.head(y_pred, y, x["mask"])
         return sum(self.losses, -ops.mean(log_likelihood))  # losses: the L2 of the mix
 
 
+def _joined(vectors: list):
+    return ops.concatenate(vectors, axis=-1) if len(vectors) > 1 else vectors[0]
+
+
 def build_tagger(
-    config: TrainConfig, types: list[str], width: int = 0, n_layers: int = 0, n_words: int = 0, bilm: BiLM | None = None
+    config: TrainConfig,
+    types: list[str],
+    width: int = 0,
+    n_layers: int = 0,
+    n_words: int = 0,
+    n_casings: int = 0,
+    word_vectors_width: int = 0,
+    gazetteers_width: int = 0,
+    bilm: BiLM | None = None,
 ) -> Tagger:
     """The tagger that a configuration describes.
 
     Arguments:
         types: entity types. width, n_layers: D and L + 1 of the biLM, 0 without one.
-        n_words: rows of the word table. bilm: given to fine-tune it inside; None when ready activations come in.
+        n_words, n_casings, word_vectors_width, gazetteers_width: see `ner_elmo.batching.Features.sizes`.
+        bilm: given to fine-tune it inside; None when ready activations come in.
     """
     mix: dict[str, Any] = {"l2": config.l2, "layers": config.layers, "layer_norm": config.layer_norm, "name": "elmo"}
     elmo: keras.layers.Layer | None = None
-    if config.elmo != NO_ELMO:
-        elmo = ScalarMix(**mix) if bilm is None else ElmoEmbedding(bilm, train_bilm=True, **mix)
-    embedding = TokenEmbedding(n_words, config.word_dim, name="token_embedding") if config.token_vectors else None
+    output_elmo = None
+    if config.elmo != NO_ELMO and bilm is not None:
+        elmo = ElmoEmbedding(bilm, train_bilm=True, n_mixes=2 if config.output_mix else 1, **mix)
+    elif config.elmo != NO_ELMO:
+        elmo = ScalarMix(**mix)
+        output_elmo = ScalarMix(**mix | {"name": "output_elmo"}) if config.output_mix else None
+    embedding = None
+    if n_words or n_casings or word_vectors_width:
+        embedding = TokenEmbedding(n_words, config.word_dim, n_casings, word_vectors_width, name="token_embedding")
     network = ResidualBiLSTM(config.hidden_size, config.n_blocks, config.dropout, name="network")
     head = CRF(types, name="head") if config.head == "crf" else SoftmaxHead(types, name="head")
-    tagger = Tagger(elmo, embedding, network, head)
+    tagger = Tagger(elmo, embedding, network, head, output_elmo)
     tagger.jit_compile = keras.backend.backend() != "tensorflow"
-    return tagger.build_for(width, n_layers)
+    return tagger.build_for(width, n_layers, gazetteers_width)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import keras
 import numpy as np
 
-from biLM import BiLM, InputError
+from biLM import InputError
 from biLM.batching import batches_by_length
-from ner_elmo.batching import Features, Prepared, Ragged, Words, shuffled_batches
+from ner_elmo.batching import Features, Prepared, Ragged, shuffled_batches
 from ner_elmo.cache import Activations
 from ner_elmo.config import TrainConfig
 from ner_elmo.decoding import Scores, viterbi
@@ -51,7 +52,7 @@ def train_tagger(
     types: list[str],
     train: Sequence[Sentence],
     dev: Sequence[Sentence],
-    bilm: BiLM | None = None,
+    features: Features,
     activations: tuple[Activations, Activations] | None = None,
     report: Callable[[Epoch], None] = lambda epoch: None,
     step: Callable[[int, int], None] = lambda done, total: None,
@@ -59,30 +60,25 @@ def train_tagger(
     """Trains with early stopping on dev F1.
 
     Arguments:
-        bilm: None for a tagger without ELMo.
-        activations: of train and dev, when the biLM is frozen.
+        features: what the tagger reads.
+        activations: of train and dev, when the biLM is frozen; without them it runs in every epoch.
         report: called after each epoch; step: after each batch, with batches done and batches of the epoch.
 
     Ctrl-C ends the training and keeps the best epoch so far; before the first epoch's end it is passed on.
     """
     keras.utils.set_random_seed(config.seed)
-    words = Words.of([sentence.tokens for sentence in train]) if config.token_vectors else None
-    features = Features(bilm, words, config.train_bilm)
-    tagger = build_tagger(config, types, **features.sizes, bilm=bilm if config.train_bilm else None)
+    tagger = build_tagger(config, types, **features.sizes, bilm=features.bilm if features.fine_tuned else None)
     prepared = [
         Prepared(features, [sentence.tokens for sentence in side], ready.batch if ready else None)
         for side, ready in zip((train, dev), activations or (None, None), strict=True)
     ]
-    n_steps = config.epochs * -(-len(train) // config.batch_size)
-    schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, n_steps)
-    tagger.compile(keras.optimizers.Adam(schedule, global_clipnorm=config.clip_norm), jit_compile=tagger.jit_compile)
+    tagger.compile(_optimizer(config, tagger, prepared[0].lengths), jit_compile=tagger.jit_compile)
     trained = Trained(tagger, features)
     best_weights: list[np.ndarray] | None = None
     try:
-        for epoch in _epochs(config, tagger, train, dev, prepared, step):
+        for epoch, weights in _epochs(config, tagger, train, dev, prepared, step):
             trained.epochs.append(epoch)
-            if epoch.best:
-                best_weights = tagger.get_weights()
+            best_weights = weights or best_weights
             report(epoch)
     except KeyboardInterrupt:
         if best_weights is None:
@@ -94,7 +90,44 @@ def train_tagger(
     return trained
 
 
+def _optimizer(config: TrainConfig, tagger: Tagger, lengths: np.ndarray) -> keras.optimizers.Optimizer:
+    """Adam for the tagger, and another with a learning rate of its own for a biLM that is fine-tuned."""
+    an_epoch = len(shuffled_batches(lengths, config.batch_size, np.random.default_rng(0), config.batch_tokens))
+    adam = _adam(config, config.learning_rate, config.epochs * an_epoch)
+    if not config.train_bilm:
+        return adam
+    slow = _adam(config, config.bilm_learning_rate, config.epochs * an_epoch)
+    in_bilm = {variable.path for variable in tagger.elmo.bilm.trainable_variables}
+    return keras.optimizers.MultiOptimizer(lambda variable: slow if variable.path in in_bilm else adam)
+
+
+def _adam(config: TrainConfig, learning_rate: float, n_steps: int) -> keras.optimizers.Optimizer:
+    """Adam with a warm-up and a fall along a cosine to the last step, and an average of the weights where one is wanted."""
+    falling = {"initial_learning_rate": learning_rate}
+    if config.warmup_steps:
+        falling = {"initial_learning_rate": 0.0, "warmup_target": learning_rate, "warmup_steps": config.warmup_steps}
+    schedule = keras.optimizers.schedules.CosineDecay(decay_steps=max(1, n_steps - config.warmup_steps), **falling)
+    average = {"use_ema": True, "ema_momentum": config.ema} if config.ema else {}
+    return keras.optimizers.Adam(schedule, global_clipnorm=config.clip_norm, **average)
+
+
+@contextmanager
+def _averaged(tagger: Tagger, config: TrainConfig) -> Iterator[None]:
+    """Puts the average of the weights into the tagger, where there is one, and takes it out again."""
+    if not config.ema:
+        yield
+        return
+    swap = keras.callbacks.SwapEMAWeights()
+    swap.set_model(tagger)
+    swap.on_test_begin()
+    try:
+        yield
+    finally:
+        swap.on_test_end()
+
+
 def _epochs(config, tagger, train, dev, prepared, step):
+    """Yields each epoch, and its weights where it is the best so far, else None."""
     train_inputs, dev_inputs = prepared
     rng = np.random.default_rng(config.seed)
     lengths = train_inputs.lengths
@@ -103,7 +136,7 @@ def _epochs(config, tagger, train, dev, prepared, step):
     best, best_number = -1.0, 0
     for number in range(1, config.epochs + 1):
         start, losses = time.monotonic(), []
-        order = list(shuffled_batches(lengths, config.batch_size, rng))
+        order = shuffled_batches(lengths, config.batch_size, rng, config.batch_tokens)
         for done, positions in enumerate(order, 1):
             loss = tagger.train_on_batch(train_inputs.batch(positions), targets.batch(positions))
             losses.append(len(positions) * loss)
@@ -111,11 +144,13 @@ def _epochs(config, tagger, train, dev, prepared, step):
         loss = float(np.sum(losses)) / len(train)
         if not np.isfinite(loss):
             raise InputError(f"the loss is not finite in epoch {number}. Lower --learning-rate.")
-        score = dev_score(tagger, dev, dev_inputs)
-        is_best = score.f1 > best
+        with _averaged(tagger, config):
+            score = dev_score(tagger, dev, dev_inputs)
+            is_best = score.f1 > best
+            weights = tagger.get_weights() if is_best else None
         if is_best:
             best, best_number = score.f1, number
-        yield Epoch(number, loss, score, is_best, time.monotonic() - start)
+        yield Epoch(number, loss, score, is_best, time.monotonic() - start), weights
         if best > 0 and number - best_number >= config.patience:
             return
 
@@ -135,7 +170,8 @@ def dev_score(tagger: Tagger, sentences: Sequence[Sentence], inputs: Prepared, b
 def _frozen(tuned: Tagger, config: TrainConfig, types: list[str], features: Features) -> Tagger:
     """The same tagger over ready activations: what a fine-tuned one becomes once its biLM no longer changes."""
     tagger = build_tagger(config, types, **features.sizes)
-    tagger.elmo.set_weights(tuned.elmo.mixes[0].get_weights())
+    for own, mix in zip((tagger.elmo, tagger.output_elmo), tuned.elmo.mixes, strict=False):
+        own.set_weights(mix.get_weights())
     for part in ("token_embedding", "network", "emitter", "head"):
         if getattr(tagger, part) is not None:
             getattr(tagger, part).set_weights(getattr(tuned, part).get_weights())

@@ -13,7 +13,7 @@ from conftest import PROJECT, SENTENCES
 
 from biLM import InputError, load_bilm
 from biLM.batching import batches_by_length
-from ner_elmo.batching import Prepared
+from ner_elmo.batching import Features, Prepared
 from ner_elmo.cache import Cache, fingerprint, key_of
 from ner_elmo.config import BUNDLED_BILM, SAMPLE, TrainConfig
 from ner_elmo.decoding import viterbi
@@ -161,7 +161,8 @@ def sample_tagger(tmp_path_factory):
     bilm, train = load_bilm(BUNDLED_BILM), read_sentences([SAMPLE / "train.conll"])
     activations = Cache(tmp_path_factory.mktemp("cache"), PLENTY).activations(bilm, [s.tokens for s in train])
     config = TrainConfig(epochs=4, hidden_size=64, learning_rate=0.003)
-    trained = train_tagger(config, types_of(train), train, train[:50], bilm, (activations, activations))
+    features = Features.of(config, [s.tokens for s in train], bilm)
+    trained = train_tagger(config, types_of(train), train, train[:50], features, (activations, activations))
     return NerTagger(trained.tagger, trained.features)
 
 

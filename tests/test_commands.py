@@ -65,7 +65,8 @@ def test_training_reports_and_saves(workplace):
     assert (config["epochs"], config["hidden_size"]) == (60, 32)  # flag over file over default
     names = {path.relative_to(workplace / "model").as_posix() for path in (workplace / "model").rglob("*")}
     assert names == {
-        "model.json", "scores.json", "tagger.weights.h5", "words.txt", "bilm", "bilm/options.json", "bilm/weights.hdf5",
+        "model.json", "scores.json", "confidence.json", "tagger.weights.h5", "words.txt", "bilm", "bilm/options.json",
+        "bilm/weights.hdf5",
     }  # fmt: skip
     assert not [p for p in workplace.iterdir() if p.name.startswith(".")]
 
@@ -164,7 +165,10 @@ MISTAKES = {
     "a wrong type": (["--config", "type.json"], "type.json: 'epochs' must be a whole number. Received: 'many'"),
     "no JSON": (["--config", "train.conll"], "train.conll: not a JSON file"),
     "an impossible value": (["--dropout", "1.5"], "dropout must be at least 0 and below 1. Received: 1.5"),
-    "reading nothing": (["--elmo", "none", "--no-token-vectors"], "without token_vectors there must be a biLM"),
+    "reading nothing": (
+        ["--elmo", "none", "--no-token-vectors"],
+        "without token_vectors and word_vectors there must be a biLM",
+    ),
     "fine-tuning nothing": (["--elmo", "none", "--train-bilm"], "train_bilm needs a biLM"),
 }
 
@@ -218,6 +222,42 @@ def test_evaluate_says_what_training_said(workplace):
     assert_one_line(
         command("-m", "ner_elmo", "evaluate", "bilm", "dev.conll", cwd=workplace, status=2), "is no model directory"
     )
+
+
+def test_compare_says_how_far_luck_goes(workplace):
+    found = command("-m", "ner_elmo", "compare", "model", "model", "dev.conll", "--json", cwd=workplace)
+    result = json.loads(found.stdout)
+    assert (result["p"], result["difference"], result["sentences"]) == (1.0, 0.0, 4)
+
+
+def test_another_bilm_is_swapped_in_or_trained_for(workplace):
+    for name, changes in (("same", {}), ("wide", {"lstm__projection_dim": 6})):
+        options = oracle.random_options(**changes)
+        write_bilm(workplace / name, options, oracle.random_weights(options, seed=2))
+    swap = ("-m", "ner_elmo", "swap", "model", "--dev", "dev.conll", "--elmo")
+    found = command(*swap, "same/weights.hdf5", "--out", "swapped", cwd=workplace).stdout.decode()
+    assert "before  dev F1" in found and "swapped dev F1" in found
+    own, swapped = (NerTagger.load(workplace / name) for name in ("model", "swapped"))
+    assert not np.array_equal(own.features.bilm.embed([["Oslo"]])[0], swapped.features.bilm.embed([["Oslo"]])[0])
+    refused = command(*swap, "wide/weights.hdf5", cwd=workplace, status=2)
+    assert "has width 12 and 3 layers" in refused.stderr.decode() and "--retrain --out DIR" in refused.stderr.decode()
+    found = command(*swap, "wide/weights.hdf5", "--retrain", "--out", "retrained", cwd=workplace).stdout.decode()
+    assert "trained dev F1" in found
+    assert NerTagger.load(workplace / "retrained").features.bilm.width == 12
+
+
+def test_seeds_baseline_and_learning_curve(workplace):
+    found = command(
+        "train_ner.py", "--train", "train.conll", "--dev", "dev.conll", "--test", "dev.conll", "--elmo", "none",
+        "--epochs", "2", "--hidden-size", "4", "--output", "model3", "--seeds", "2", "--learning-curve", "--baseline", "crf",
+        cwd=workplace,
+    )  # fmt: skip
+    out = found.stdout.decode()
+    assert "over 2 seeds" in out and "+- " in out
+    assert "CRF baseline: test F1 100.00; this tagger:" in out
+    rows = [line.split() for line in out.splitlines() if line.split()[:1] in (["10%"], ["25%"], ["50%"], ["100%"])]
+    assert [row[:2] for row in rows] == [["10%", "2"], ["25%", "5"], ["50%", "10"], ["100%", "20"]]
+    assert "of the labels test F1 rose by" in out
 
 
 def test_types_that_training_lacks_are_named(workplace):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ner_elmo.crf import CRF, SoftmaxHead
-from ner_elmo.decoding import Scores, decode, forward_backward, span_probability, viterbi
+from ner_elmo.decoding import Scores, decode, forward_backward, n_best, span_probability, viterbi
 from ner_elmo.entities import Span, TagSet
 
 TAGS = TagSet(["LOC", "PER"])
@@ -49,6 +49,11 @@ def test_likelihood_viterbi_and_marginals_equal_enumeration(seed):
         table = enumerated(emissions[row, :length], scores)
         log_z = np.logaddexp.reduce(list(table.values()))
         assert tuple(best[row, :length]) == max(table, key=table.get)
+        for n in (1, 5, 10_000):
+            ranked = sorted(table.items(), key=lambda item: -item[1])[:n]
+            listed = n_best(emissions[row, :length], scores, n)
+            np.testing.assert_allclose([score for score, _ in listed], [score for _, score in ranked], atol=1e-5)
+            assert [tuple(tags) for _, tags in listed[:5]] == [tags for tags, _ in ranked[:5]]
         assert lattices[row].log_z == pytest.approx(log_z, abs=1e-5)
         tags = np.zeros((4, 4), np.int32)
         for sequence in list(table)[:: max(1, len(table) // 7)]:

@@ -42,16 +42,17 @@ LEVELS = {
         ["__main__"],
     ],
     "ner_elmo": [
-        ["entities", "config"],
-        ["readers", "metrics", "decoding"],
+        ["entities", "config", "casing", "word_vectors", "gazetteers"],
+        ["readers", "metrics", "decoding", "confidence", "significance"],
         ["model_directory", "crf", "elmo"],
         ["tagger"],
         ["batching"],
         ["cache"],
-        ["bundle", "training", "report"],
+        ["bundle", "training", "report", "crf_baseline"],
         ["predictor"],
         ["output"],
-        ["commands_scores"],
+        ["experiment"],
+        ["commands_scores", "commands_swap"],
         ["__main__"],
     ],
 }
@@ -110,7 +111,7 @@ def test_importing_loads_nothing_heavy(package):
             "projector",
         )),
         ["-m", "ner_elmo"],
-        *(["-m", "ner_elmo", name] for name in ("evaluate",)),
+        *(["-m", "ner_elmo", name] for name in ("evaluate", "compare", "swap")),
     ],
 )  # fmt: skip
 def test_help_needs_no_keras(command):

@@ -9,10 +9,12 @@ from ner_elmo.batching import Features, Words, shuffled_batches
 from ner_elmo.cache import Cache
 from ner_elmo.config import TrainConfig
 from ner_elmo.entities import Span
+from ner_elmo.gazetteers import Gazetteers
 from ner_elmo.predictor import NerTagger
 from ner_elmo.readers import Sentence
 from ner_elmo.tagger import BiLSTM, ResidualBiLSTM, build_tagger
 from ner_elmo.training import train_tagger
+from ner_elmo.word_vectors import WordVectors
 
 TYPES = ["LOC", "PER"]
 SENTENCES = [
@@ -21,11 +23,20 @@ SENTENCES = [
     Sentence(("Turin", "!"), (Span("LOC", 0, 1),)),
     Sentence(("The", "crew", "of", "the", "ferry", "slept", "in", "New", "York", "."), (Span("LOC", 7, 9),)),
 ] * 5
+NAMES = {"LOC": [("New", "York"), ("Oslo",)], "PER": [("Ada", "Lund")]}
+TOKENS = [sentence.tokens for sentence in SENTENCES]
 
 
 @pytest.fixture(scope="module")
 def bilm(small_weights):
     return load_bilm(small_weights)
+
+
+def train(config: TrainConfig, bilm=None, activations=None, **more):
+    """A tagger of the twenty sentences, measured on them."""
+    others = {name: more.pop(name) for name in ("word_vectors", "gazetteers") if name in more}
+    features = Features.of(config, TOKENS, bilm, **others)
+    return train_tagger(config, TYPES, SENTENCES, SENTENCES, features, activations, **more)
 
 
 def activations_for(rows: int, steps: int, seed: int = 0) -> np.ndarray:
@@ -59,15 +70,20 @@ def test_backward_reads_from_the_end():
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"head": "softmax"}, {"n_blocks": 2}, {"layers": (0, 1)}, {"elmo": "none"}, {"token_vectors": False}]
-)
+    "changes",
+    [
+        {}, {"head": "softmax"}, {"n_blocks": 2}, {"layers": (0, 1)}, {"elmo": "none"}, {"token_vectors": False},
+        {"output_mix": True}, {"casing": True}, {"word_vectors": "given", "gazetteer": ("LOC=given",)},
+    ],
+)  # fmt: skip
 def test_a_step_moves_every_trainable_weight(changes):
     config = small(**changes)
     elmo = config.elmo != "none"
     tokens = [s.tokens for s in SENTENCES[:4]]
-    words = Words.of(tokens) if config.token_vectors else None
-    tagger = build_tagger(config, TYPES, 10 if elmo else 0, 3, n_words=len(words or ()))
-    inputs = Features(None, words).batch(tokens)
+    vectors = WordVectors(["oslo", "turin"], np.eye(2)) if config.word_vectors else None
+    features = Features.of(config, tokens, None, vectors, Gazetteers(NAMES) if config.gazetteer else None)
+    tagger = build_tagger(config, TYPES, **features.sizes | {"width": 10 if elmo else 0, "n_layers": 3})
+    inputs = features.batch(tokens)
     if elmo:
         inputs["activations"] = activations_for(4, inputs["mask"].shape[1])
     targets = np.zeros(inputs["mask"].shape, np.int32)
@@ -81,8 +97,13 @@ def test_a_step_moves_every_trainable_weight(changes):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"head": "softmax", "token_vectors": False}, {"elmo": "none"}, {"train_bilm": True}]
-)
+    "changes",
+    [
+        {}, {"head": "softmax", "token_vectors": False}, {"elmo": "none", "ema": 0.9},
+        {"train_bilm": True, "output_mix": True},
+        {"output_mix": True, "casing": True, "word_vectors": "given", "gazetteer": ("LOC=given",), "batch_tokens": 20},
+    ],
+)  # fmt: skip
 def test_twenty_sentences_are_learned_by_heart_and_predicted_alike_everywhere(bilm, small_weights, tmp_path, changes):
     config = small(epochs=60, patience=60, dropout=0.0, **changes)
     if config.train_bilm:
@@ -93,7 +114,10 @@ def test_twenty_sentences_are_learned_by_heart_and_predicted_alike_everywhere(bi
     activations = None
     if bilm and not config.train_bilm:
         activations = (Cache(tmp_path, 10**8).activations(bilm, tokens),) * 2
-    trained = train_tagger(config, TYPES, SENTENCES, SENTENCES, bilm, activations)
+    others = {}
+    if config.word_vectors:
+        others = {"word_vectors": WordVectors(["oslo", "York"], np.eye(2)), "gazetteers": Gazetteers(NAMES)}
+    trained = train(config, bilm, activations, **others)
     assert trained.best.dev.f1 == 1.0
     tagger = NerTagger(trained.tagger, trained.features)
     together = tagger.tag_sentences(tokens)
@@ -107,9 +131,8 @@ def test_twenty_sentences_are_learned_by_heart_and_predicted_alike_everywhere(bi
 
 
 def test_the_same_seed_gives_the_same_weights(bilm, tmp_path):
-    tokens = [s.tokens for s in SENTENCES]
-    activations = (Cache(tmp_path, 10**8).activations(bilm, tokens),) * 2
-    runs = [train_tagger(small(epochs=2, seed=s), TYPES, SENTENCES, SENTENCES, bilm, activations) for s in (5, 5, 6)]
+    activations = (Cache(tmp_path, 10**8).activations(bilm, TOKENS),) * 2
+    runs = [train(small(epochs=2, seed=seed), bilm, activations) for seed in (5, 5, 6)]
     weights = [run.tagger.get_weights() for run in runs]
     for a, b in zip(weights[0], weights[1], strict=True):
         np.testing.assert_array_equal(a, b)
@@ -117,8 +140,7 @@ def test_the_same_seed_gives_the_same_weights(bilm, tmp_path):
 
 
 def test_interruption_keeps_the_best_epoch(bilm, tmp_path):
-    tokens = [s.tokens for s in SENTENCES]
-    activations = (Cache(tmp_path, 10**8).activations(bilm, tokens),) * 2
+    activations = (Cache(tmp_path, 10**8).activations(bilm, TOKENS),) * 2
     kept = []
 
     def interrupt(epoch):
@@ -126,11 +148,41 @@ def test_interruption_keeps_the_best_epoch(bilm, tmp_path):
         if epoch.number == 2:
             raise KeyboardInterrupt
 
-    trained = train_tagger(small(epochs=9), TYPES, SENTENCES, SENTENCES, bilm, activations, interrupt)
+    trained = train(small(epochs=9), bilm, activations, report=interrupt)
     assert trained.interrupted
     assert len(trained.epochs) == 2
     with pytest.raises(KeyboardInterrupt):
-        train_tagger(small(), TYPES, SENTENCES, SENTENCES, bilm, activations, step=lambda d, n: interrupt(kept[1]))
+        train(small(), bilm, activations, step=lambda d, n: interrupt(kept[1]))
+
+
+def test_a_fine_tuned_bilm_takes_steps_of_its_own_size(small_weights):
+    moved = {}
+    for rate in (0.01, 0.0001):
+        bilm = load_bilm(small_weights)
+        before = {variable.path: np.asarray(variable).copy() for variable in bilm.variables}
+        train(small(epochs=1, train_bilm=True, bilm_learning_rate=rate), bilm)
+        moved[rate] = max(np.abs(before[v.path] - np.asarray(v)).max() for v in bilm.variables if "seed" not in v.path)
+    assert 20 * moved[0.0001] < moved[0.01]
+    assert moved[0.0001] > 0
+
+
+def test_the_average_of_weights_moves_slower_and_is_what_is_kept(bilm):
+    runs = {ema: train(small(epochs=1, ema=ema, elmo="none", seed=3)).tagger.get_weights() for ema in (0.0, 0.9999)}
+    first = build_tagger(small(elmo="none"), TYPES, **Features.of(small(), TOKENS).sizes)
+    keras.utils.set_random_seed(3)
+    first = build_tagger(small(elmo="none"), TYPES, **Features.of(small(), TOKENS).sizes)
+    steps = {ema: max(np.abs(a - b).max() for a, b in zip(w, first.get_weights(), strict=True)) for ema, w in runs.items()}
+    assert steps[0.9999] < steps[0.0]
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 64, 10**6])
+def test_batches_of_so_many_tokens(batch_tokens):
+    lengths = np.random.default_rng(0).integers(1, 60, 101)
+    batches = shuffled_batches(lengths, 8, np.random.default_rng(1), batch_tokens)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(101))
+    sizes = [len(batch) * lengths[batch].max() for batch in batches]
+    assert all(size <= batch_tokens or len(batch) == 1 for size, batch in zip(sizes, batches, strict=True))
+    assert len(batches) == {1: 101, 10**6: 1}.get(batch_tokens, len(batches))
 
 
 def test_an_epoch_holds_every_sentence_once():

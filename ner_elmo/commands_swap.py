@@ -1,0 +1,95 @@
+"""`python -m ner_elmo swap`: another biLM under a trained tagger."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from biLM.errors import InputError
+from biLM.startup import start_keras
+from ner_elmo.config import NO_ELMO, TrainConfig
+from ner_elmo.model_directory import DESCRIPTION, check_output, describe
+from ner_elmo.readers import Sentence, read_sentences
+
+
+def add(commands) -> None:
+    swap = commands.add_parser("swap", help="put another biLM under a tagger; F1 before and after")
+    swap.add_argument("model", type=Path, metavar="MODEL", help="model directory; it stays as it is")
+    swap.add_argument("--elmo", required=True, metavar="WEIGHTS", help="the other biLM")
+    swap.add_argument("--dev", nargs="+", required=True, metavar="FILE", help="annotated files to measure on")
+    swap.add_argument("--out", type=Path, metavar="DIR", help="new model directory, with the other biLM")
+    swap.add_argument(
+        "--retrain", action="store_true", help="train the tagger anew on the files it was trained on; needs --out"
+    )
+    swap.set_defaults(run=_swap)
+
+
+def _swap(args: argparse.Namespace) -> None:
+    description = describe(args.model)
+    config = TrainConfig.from_dict(description["config"], str(args.model / DESCRIPTION))
+    if config.elmo == NO_ELMO:
+        raise InputError(f"{args.model}: was trained without ELMo, so no biLM can be put into it.")
+    if args.retrain and args.out is None:
+        raise InputError("--retrain needs --out DIR, where the new model goes.")
+    if args.out is not None:
+        check_output(args.out, overwrite=False)
+    dev = read_sentences(args.dev, config.tag_scheme)
+    start_keras()
+    from biLM import load_bilm
+
+    how: dict[str, Any] = {"initial_state": config.initial_state, "top_layer": config.top_layer}
+    other, own = load_bilm(args.elmo, **how), description["bilm"]
+    fits = (other.width, other.n_layers) == (own["width"], own["n_layers"])
+    print(f"before  dev F1 {100 * _f1(args.model, None, dev):.2f}  width {own['width']}, {own['n_layers']} layers")
+    if fits:
+        print(f"swapped dev F1 {100 * _f1(args.model, other, dev):.2f}  width {other.width}, {other.n_layers} layers")
+    elif not args.retrain:
+        raise InputError(
+            f"{args.elmo}: has width {other.width} and {other.n_layers} layers; mix, BiLSTM, emissions and CRF of "
+            f"{args.model} were trained for width {own['width']} and {own['n_layers']} layers. Train them anew: "
+            "--retrain --out DIR."
+        )
+    if args.retrain:
+        _retrain(replace(config, elmo=args.elmo, elmo_options=None, output=str(args.out)), args.out)
+    elif args.out is not None:
+        _save(args, other, replace(config, elmo=args.elmo, elmo_options=None), dev)
+
+
+def _f1(model: Path, elmo: Any, dev: list[Sentence]) -> float:
+    from ner_elmo.metrics import strict_score
+    from ner_elmo.predictor import NerTagger
+
+    tokens = [sentence.tokens for sentence in dev]
+    found = NerTagger.load(model, elmo).tag_sentences(tokens)
+    spans = [[span for span, _ in entities] for entities in found]
+    return strict_score([sentence.spans for sentence in dev], spans, list(map(len, tokens))).f1
+
+
+def _save(args: argparse.Namespace, other: Any, config: TrainConfig, dev: list[Sentence]) -> None:
+    """The tagger as it is, over the other biLM; what its confidence is worth is learned again."""
+    from ner_elmo.bundle import save_model
+    from ner_elmo.confidence import AS_IT_IS, learn_confidence
+    from ner_elmo.predictor import NerTagger
+
+    tagger = NerTagger.load(args.model, other)
+    tagger.confidence = AS_IT_IS
+    confidence = learn_confidence(
+        [sentence.spans for sentence in dev], tagger.tag_sentences([sentence.tokens for sentence in dev])
+    )
+    save_model(args.out, tagger.tagger, tagger.features, config, {"swapped_from": str(args.model)}, confidence)
+    print(f"model: {args.out}")
+
+
+def _retrain(config: TrainConfig, output: Path) -> None:
+    from ner_elmo import experiment
+
+    console = Console(stderr=True, highlight=False, markup=False)
+    train, dev, test = (read_sentences(files, config.tag_scheme) for files in (config.train, config.dev, config.test))
+    outcome = experiment.run(config, experiment.gather(config, train, dev, test, console), console)
+    experiment.save(output, outcome)
+    print(f"trained dev F1 {100 * outcome.dev_f1:.2f}, test F1 {100 * outcome.evaluation.strict.f1:.2f}")
+    print(f"model: {output}")

@@ -1,0 +1,173 @@
+"""One training and its test score, and what is made of several: seeds, and the learning curve.
+
+What runs share (sentences, biLM, its activations, word vectors, lists of names) is gathered once, as `Material`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from biLM import BiLM, load_bilm
+from biLM.progress import progress
+from ner_elmo import report
+from ner_elmo.batching import Features
+from ner_elmo.bundle import save_model
+from ner_elmo.cache import Activations, Cache, default_directory
+from ner_elmo.confidence import learn_confidence
+from ner_elmo.config import NO_ELMO, TrainConfig
+from ner_elmo.gazetteers import Gazetteers, read_gazetteers
+from ner_elmo.metrics import Evaluation, evaluate
+from ner_elmo.model_directory import write_scores
+from ner_elmo.predictor import NerTagger
+from ner_elmo.readers import Sentence, types_of
+from ner_elmo.training import Trained, train_tagger
+from ner_elmo.word_vectors import WordVectors, read_word_vectors
+
+SHARES = (0.1, 0.25, 0.5, 1.0)  # of the training sentences, in a learning curve
+
+
+@dataclass(frozen=True)
+class Material:
+    """What one or several trainings read. activations: of train and dev, where the biLM is frozen and cached."""
+
+    train: Sequence[Sentence]
+    dev: Sequence[Sentence]
+    test: Sequence[Sentence]
+    types: list[str]
+    bilm: BiLM | None = None
+    word_vectors: WordVectors | None = None
+    gazetteers: Gazetteers | None = None
+    activations: tuple[Activations, Activations] | None = None
+
+    def part(self, share: float, seed: int) -> Material:
+        """A share of the training sentences, drawn at random; a smaller share is a part of a larger one of its seed."""
+        order = np.random.default_rng([seed, 4]).permutation(len(self.train))
+        chosen = sorted(order[: max(1, round(share * len(order)))].tolist())
+        activations = self.activations and (self.activations[0].part(chosen), self.activations[1])
+        return replace(self, train=[self.train[place] for place in chosen], activations=activations)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trained tagger, ready to tag, and its scores on test."""
+
+    config: TrainConfig
+    trained: Trained
+    tagger: NerTagger
+    predicted: list[list[tuple]]  # spans of the test sentences with their confidences
+    evaluation: Evaluation
+
+    @property
+    def dev_f1(self) -> float:
+        return self.trained.best.dev.f1
+
+
+@dataclass(frozen=True)
+class Result:
+    """Strict micro F1 of one of several runs on dev and test; sentences: that it was trained on, where runs differ in it."""
+
+    name: str
+    dev_f1: float
+    test_f1: float
+    sentences: int | None = None
+
+
+def gather(
+    config: TrainConfig, train: Sequence[Sentence], dev: Sequence[Sentence], test: Sequence[Sentence], console: Console
+) -> Material:
+    """Loads what a configuration names, and runs a frozen biLM over train and dev, or finds that in the cache."""
+    material = Material(train, dev, test, types_of(train))
+    if config.gazetteer:
+        material = replace(material, gazetteers=read_gazetteers(config.gazetteer, config.lang))
+    if config.word_vectors:
+        with progress("word vectors", console) as step:
+            vectors = read_word_vectors(config.word_vectors, config.word_vectors_max, step)
+        report.word_vectors_summary(vectors, train, console)
+        material = replace(material, word_vectors=vectors)
+    if config.elmo == NO_ELMO:
+        return material
+    bilm = _load(config)
+    if config.train_bilm or not config.cache:
+        return replace(material, bilm=bilm)
+    cache = Cache(Path(config.cache_dir or default_directory()), int(config.cache_size * 1e9))
+    with progress("embedding", console) as step:
+        of_train, of_dev = (cache.activations(bilm, [one.tokens for one in side], step) for side in (train, dev))
+    report.cache_summary(cache.directory, [of_train.found, of_dev.found], console)
+    return replace(material, bilm=bilm, activations=(of_train, of_dev))
+
+
+def run(config: TrainConfig, material: Material, console: Console) -> Outcome:
+    """Trains a tagger, learns on dev what its confidence is worth, and scores it on test."""
+    features = Features.of(
+        config, [sentence.tokens for sentence in material.train], material.bilm, material.word_vectors, material.gazetteers
+    )
+    with progress("training", console) as step:
+        table = report.EpochTable(config.epochs, console)
+        trained = train_tagger(
+            config, material.types, material.train, material.dev, features, material.activations, table, step
+        )
+    if trained.interrupted:
+        console.print("interrupted: going on with the best epoch so far")
+    tagger = NerTagger(trained.tagger, trained.features)
+    tagger.confidence = learn_confidence(
+        [sentence.spans for sentence in material.dev], tagger.tag_sentences([sentence.tokens for sentence in material.dev])
+    )
+    predicted = tagger.tag_sentences([sentence.tokens for sentence in material.test])
+    spans = [[span for span, _ in entities] for entities in predicted]
+    lengths = [len(sentence.tokens) for sentence in material.test]
+    evaluation = evaluate([sentence.spans for sentence in material.test], spans, lengths)
+    return Outcome(config, trained, tagger, predicted, evaluation)
+
+
+def run_seeds(config: TrainConfig, material: Material, console: Console) -> tuple[Outcome, list[Result]]:
+    """Trains with `config.seeds` seeds, from `config.seed` on; returns the outcome that is best on dev, and all results."""
+    best: Outcome | None = None
+    results = []
+    for seed in range(config.seed, config.seed + config.seeds):
+        if config.seeds > 1:
+            console.print(f"seed {seed}")
+        own = material if seed == config.seed else unchanged(config, material)
+        outcome = run(replace(config, seed=seed), own, console)
+        results.append(Result(f"seed {seed}", outcome.dev_f1, outcome.evaluation.strict.f1))
+        if best is None or outcome.dev_f1 > best.dev_f1:
+            best = outcome
+        if outcome.trained.interrupted:
+            break
+    assert best is not None
+    return best, results
+
+
+def save(output: Path, outcome: Outcome) -> None:
+    """Writes the model directory of an outcome, with its scores."""
+    trained, details = outcome.trained, {"dev_f1": outcome.dev_f1}
+    save_model(output, trained.tagger, trained.features, outcome.config, details, outcome.tagger.confidence)
+    write_scores(output, outcome.evaluation)
+
+
+def learning_curve(config: TrainConfig, material: Material, full: Outcome, console: Console) -> list[Result]:
+    """Scores with 10, 25, 50 and 100 % of the labels; the last is the training that was done already."""
+    results = []
+    for share in SHARES[:-1]:
+        part = unchanged(config, material).part(share, config.seed)
+        console.print(f"learning curve: {share:.0%} of the training sentences, {len(part.train):,}")
+        outcome = run(full.config, part, console)
+        results.append(Result(f"{share:.0%}", outcome.dev_f1, outcome.evaluation.strict.f1, len(part.train)))
+        if outcome.trained.interrupted:
+            break
+    return [*results, Result("100%", full.dev_f1, full.evaluation.strict.f1, len(material.train))]
+
+
+def unchanged(config: TrainConfig, material: Material) -> Material:
+    """The material as it was before a run: a biLM that was fine-tuned is loaded again."""
+    if not config.train_bilm:
+        return material
+    return replace(material, bilm=_load(config))
+
+
+def _load(config: TrainConfig) -> BiLM:
+    return load_bilm(config.elmo, config.elmo_options, initial_state=config.initial_state, top_layer=config.top_layer)

@@ -1,0 +1,93 @@
+"""Word vectors from a file in the text formats of GloVe, word2vec and fastText: a word and its numbers a line.
+
+The table stays in NumPy and is not trained: a batch carries the vectors of its distinct tokens, so that words that never
+occurred in training have theirs too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from biLM.corpus import open_text
+from biLM.errors import InputError
+from biLM.progress import Report
+
+_REPORT_EVERY = 10_000  # lines
+
+
+class WordVectors:
+    """Vectors of words: float16 (V, W) in memory and on disk, float32 when read.
+
+    A token has the vector of its own spelling, else that of its lower-cased one, else zeros.
+    """
+
+    def __init__(self, words: Sequence[str], table: np.ndarray):
+        self.words, self.table = list(words), table.astype(np.float16)
+        self.row_of = {word: row for row, word in enumerate(self.words)}
+
+    @property
+    def width(self) -> int:
+        """W."""
+        return self.table.shape[1]
+
+    def vectors(self, tokens: Sequence[str]) -> np.ndarray:
+        """Shape: (len(tokens), W), float32."""
+        rows = np.array([self.row_of.get(token, self.row_of.get(token.lower(), -1)) for token in tokens], np.int64)
+        return np.where(rows[:, None] >= 0, self.table[rows], 0).astype(np.float32)
+
+    def coverage(self, tokens: Sequence[str]) -> float:
+        """The share of tokens that have a vector."""
+        return sum(token in self.row_of or token.lower() in self.row_of for token in tokens) / max(1, len(tokens))
+
+    def write(self, directory: Path) -> None:
+        """Writes word_vectors.txt, the words, and word_vectors.npy."""
+        (directory / "word_vectors.txt").write_text("".join(word + "\n" for word in self.words), encoding="utf-8")
+        np.save(directory / "word_vectors.npy", self.table)
+
+    @classmethod
+    def of_directory(cls, directory: Path) -> WordVectors:
+        words = (directory / "word_vectors.txt").read_text(encoding="utf-8").split("\n")[:-1]
+        return cls(words, np.load(directory / "word_vectors.npy"))
+
+
+def read_word_vectors(path: str | Path, max_words: int, report: Report = lambda done, total: None) -> WordVectors:
+    """Reads the first `max_words` words of a file, plain, .gz or .xz. A first line of two numbers, as word2vec and
+    fastText write it, is passed over; of equal words the first one counts.
+
+    Raises: InputError, with file and line, for a line that does not hold a word and as many numbers as the first one.
+    """
+    words: dict[str, None] = {}
+    rows: list[np.ndarray] = []
+    for number, word, row in _lines(path):
+        if word not in words:
+            words[word] = None
+            rows.append(row)
+        if number % _REPORT_EVERY == 0:
+            report(len(words), max_words)
+        if len(words) == max_words:
+            break
+    if not rows:
+        raise InputError(f"{path}: must hold a word and its vector a line. Received: none.")
+    return WordVectors(list(words), np.stack(rows))
+
+
+def _lines(path: str | Path) -> Iterator[tuple[int, str, np.ndarray]]:
+    """Line number, word and vector of each line; a word may hold blanks (as in GloVe's 840B), its numbers come last."""
+    width = 0
+    with open_text(path) as lines:
+        for number, line in enumerate(lines, 1):
+            parts = line.rstrip("\r\n ").split(" ")
+            if number == 1 and len(parts) == 2 and all(part.isdigit() for part in parts):
+                continue
+            width = width or len(parts) - 1
+            word, numbers = " ".join(parts[: len(parts) - width]), parts[len(parts) - width :]
+            try:
+                row = np.array(numbers, np.float32)
+            except ValueError:
+                row = np.empty(0, np.float32)
+            if not word or len(row) != width or width < 1 or not np.isfinite(row).all():
+                raise InputError(f"{path}:{number}: expected a word and {max(1, width)} numbers, got {line[:60].strip()!r}.")
+            yield number, word, row.astype(np.float16)

@@ -1,0 +1,94 @@
+"""Word vectors from files, casing, and lists of names."""
+
+import gzip
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from biLM import InputError
+from ner_elmo import casing
+from ner_elmo.gazetteers import Gazetteers, read_gazetteers
+from ner_elmo.word_vectors import WordVectors, read_word_vectors
+
+LINES = "the 1 0 0.5\nOslo 0 1 -2\noslo 0 0 1\nthe 9 9 9\n. . . 3 2 1\n"
+
+
+@pytest.mark.parametrize("head", ["", "5 3\n"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_formats_of_vectors(tmp_path, head, packed):
+    path = tmp_path / ("v.txt.gz" if packed else "v.txt")
+    with (gzip.open if packed else open)(path, "wb") as file:
+        file.write((head + LINES).encode())
+    found = read_word_vectors(path, 10)
+    assert found.words == ["the", "Oslo", "oslo", ". . ."]
+    expected = [[0, 1, -2], [0, 0, 1], [1, 0, 0.5], [1, 0, 0.5], [0, 0, 0], [3, 2, 1]]
+    np.testing.assert_array_equal(found.vectors(["Oslo", "OSLO", "the", "The", "Turin", ". . ."]), expected)
+    assert found.coverage(["The", "Turin"]) == 0.5
+    assert read_word_vectors(path, 2).words == ["the", "Oslo"]
+    found.write(tmp_path)
+    again = WordVectors.of_directory(tmp_path)
+    assert again.words == found.words
+    np.testing.assert_array_equal(again.table, found.table)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("a 1 2\nb 1\n", "v.txt:2: expected a word and 2 numbers, got 'b 1'"),
+        ("a 1 2\nb 1 x\n", "v.txt:2: expected a word and 2 numbers, got 'b 1 x'"),
+        ("a 1 nan\n", "v.txt:1: expected a word and 2 numbers"),
+        ("a\n", "v.txt:1: expected a word and 1 numbers"),
+        ("", "v.txt: must hold a word and its vector a line. Received: none"),
+    ],
+)
+def test_vectors_that_are_none(tmp_path, text, message):
+    (tmp_path / "v.txt").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_word_vectors(tmp_path / "v.txt", 10)
+
+
+def test_casing():
+    classes = {
+        "oslo": casing.LOWER, "Oslo": casing.TITLE, "A": casing.TITLE, "NATO": casing.UPPER, "iPhone": casing.MIXED,
+        "McKay": casing.MIXED, "1,000": casing.NUMERIC, "B52x9": casing.NUMERIC, "covid-19": casing.HAS_DIGIT,
+        "...": casing.OTHER, "東京": casing.OTHER, "Ålesund": casing.TITLE,
+    }  # fmt: skip
+    assert {token: casing.casing_of(token) for token in classes} == classes
+
+
+def test_names_are_found_longest_first_and_in_capitals():
+    names = {"LOC": [("New", "York"), ("New", "York", "City"), ("Oslo",)], "ORG": [("York", "City", "FC")]}
+    found = Gazetteers(names).features(["OSLO", "and", "New", "York", "City", "FC", ",", "new", "york"])
+    loc, org = found[:, :4], found[:, 4:]
+    assert np.argwhere(loc).tolist() == [[0, 3], [2, 0], [3, 1], [4, 2]]
+    assert np.argwhere(org).tolist() == [[3, 0], [4, 1], [5, 2]]
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=12), st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=3)))
+def test_every_part_of_a_found_name_is_marked_once(tokens, names):
+    found = Gazetteers({"X": map(tuple, names)}).features(tokens)
+    text = "".join("BIES"[row.argmax()] if row.any() else "O" for row in found)
+    assert found.sum(axis=1).max(initial=0) <= 1
+    assert re.fullmatch("(O|S|BI*E)*", text)
+    assert all(tokens[match.start() : match.end()] in names for match in re.finditer("S|BI*E", text))
+    singles = {name[0] for name in names if len(name) == 1}
+    assert all(tokens[place] not in singles for place, mark in enumerate(text) if mark == "O")
+
+
+def test_names_from_files(tmp_path):
+    (tmp_path / "places.txt").write_text("New York\n\nSt. John's\n")
+    (tmp_path / "more.txt").write_text("Oslo\n")
+    found = read_gazetteers([f"LOC={tmp_path}/places.txt", f"LOC={tmp_path}/more.txt"], "en")
+    assert found.names["LOC"] == {("New", "York"), ("St.", "John's"), ("St.", "John", "'s"), ("Oslo",)}
+    found.write(tmp_path)
+    assert Gazetteers.of_directory(tmp_path).names == found.names
+    (tmp_path / "empty.txt").write_text("\n")
+    for wanted, message in (
+        (f"LOC={tmp_path}/empty.txt", "must hold a name a line"),
+        ("places", "must be given as TYPE=FILE"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read_gazetteers([wanted], "en")
