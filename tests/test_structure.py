@@ -63,7 +63,8 @@ SUBPACKAGES = {
     "ner_elmo.formats": [
         ["document", "source"],
         ["tagged"],
-        ["columns", ],
+        ["spans_json"],
+        ["columns", "labelstudio", "prodigy", ],
     ],
 }
 LEVELS |= SUBPACKAGES
