@@ -64,7 +64,7 @@ SUBPACKAGES = {
         ["document", "source"],
         ["tagged"],
         ["spans_json"],
-        ["columns", "labelstudio", "prodigy", "spacy_json", "spacy_binary", "comma", ],
+        ["columns", "labelstudio", "prodigy", "spacy_json", "spacy_binary", "comma", "token_rows"],
     ],
 }
 LEVELS |= SUBPACKAGES
