@@ -44,7 +44,9 @@ LEVELS = {
     ],
     "ner_elmo": [
         ["entities", "config"],
-        ["readers", "formats", "metrics", "decoding"],
+        ["formats", "metrics", "decoding"],
+        ["alignment"],
+        ["readers"],
         ["model_directory", "crf", "elmo"],
         ["tagger"],
         ["batching"],
@@ -65,6 +67,7 @@ SUBPACKAGES = {
         ["tagged"],
         ["spans_json"],
         ["columns", "labelstudio", "prodigy", "spacy_json", "spacy_binary", "comma", "token_rows"],
+        ["table"],
     ],
 }
 LEVELS |= SUBPACKAGES
@@ -113,7 +116,7 @@ def test_tensorflow_is_imported_nowhere():
             assert "import tensorflow" not in path.read_text(encoding="utf-8"), path
 
 
-@pytest.mark.parametrize("package", [*LEVELS, "ner_elmo.readers"])
+@pytest.mark.parametrize("package", [*LEVELS, "ner_elmo.formats.table", "ner_elmo.readers"])
 def test_importing_loads_nothing_heavy(package):
     heavy = ("keras", "tensorflow", "jax", "spacy", "h5py", "datasets")
     code = f"import sys, {package}; print([m for m in {heavy} if m in sys.modules])"
