@@ -21,7 +21,7 @@ from ner_elmo import report
 from ner_elmo.config import NO_ELMO, TrainConfig
 from ner_elmo.metrics import evaluate
 from ner_elmo.model_directory import check_output, remember, write_scores
-from ner_elmo.readers import read_sentences, types_of
+from ner_elmo.readers import FileRead, read_sentences, types_of
 
 
 def parse(arguments: list[str] | None = None) -> TrainConfig:
@@ -45,9 +45,13 @@ def main(config: TrainConfig) -> None:
     out = Console(highlight=False, markup=False, width=100)
     output = Path(config.output or f"models/{time.strftime('%Y%m%d-%H%M%S')}")
     check_output(output, config.overwrite)
-    train, dev, test = (read_sentences(files, config.tag_scheme) for files in (config.train, config.dev, config.test))
+    read: list[FileRead] = []
+    how = (config.tag_scheme, config.lang, config.format, config.columns, config.field, read.append)
+    train, dev, test = (read_sentences(files, *how) for files in (config.train, config.dev, config.test))
     types = types_of(train)
     report.data_summary(config.train, train, dev, test, console)
+    for file in read:
+        console.print(str(file), soft_wrap=True)
 
     start_keras()
     from biLM import load_bilm

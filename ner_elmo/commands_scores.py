@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from rich.console import Console
 
 from biLM.startup import start_keras
 from ner_elmo.model_directory import describe
-from ner_elmo.readers import read_sentences
+from ner_elmo.readers import FileRead, read_sentences
+from ner_elmo.reading_flags import add_reading_flags, reading
 
 
 def add(commands) -> None:
@@ -20,12 +22,16 @@ def add(commands) -> None:
     evaluate.add_argument("files", nargs="+", metavar="FILE", help="annotated files")
     evaluate.add_argument("--elmo", metavar="WEIGHTS", help="run the tagger on another biLM of the same width")
     evaluate.add_argument("--json", action="store_true", help="one JSON line")
+    add_reading_flags(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    sentences = read_sentences(args.files)
-    describe(args.model)
+    files: list[FileRead] = []
+    lang = describe(args.model)["config"].get("lang", "en")
+    sentences = read_sentences(args.files, lang=lang, **reading(args), report=files.append)
+    for file in files:
+        print(file, file=sys.stderr)
     start_keras()
     from ner_elmo.metrics import evaluate
     from ner_elmo.predictor import NerTagger

@@ -41,7 +41,7 @@ def read_sentences(
     scheme: str = "auto",
     lang: str = "en",
     format: str = AUTO,
-    columns: tuple[int, int] | None = None,
+    columns: tuple[int, ...] | None = None,
     text_field: str | None = None,
     report: Callable[[FileRead], None] = lambda read: None,
 ) -> list[Sentence]:

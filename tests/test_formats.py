@@ -24,7 +24,6 @@ SUFFIXES = {
     "conll": ".conll", "jsonl": ".jsonl", "json": ".json", "doccano": ".jsonl", "labelstudio": ".json", "prodigy": ".jsonl",
     "spacy": ".spacy", "spacy-json": ".json", "csv": ".csv", "csv-spans": ".csv", "jsonl-tokens": ".jsonl", "datasets": "",
 }  # fmt: skip
-ALIKE = {"doccano": "jsonl"}  # found under the other's name: they are read alike
 ONE_LINE = ("conll", "csv", "jsonl-tokens", "datasets")  # of a text these keep its tokens alone
 TEXTS = [
     Document("Ada Lund left Oslo. She\tmet 😀 Bo\r\nin  New York!", (
@@ -69,7 +68,7 @@ def test_a_format_is_found_and_read_as_it_was_written(tmp_path, name, packed):
     path = tmp_path / f"x{SUFFIXES[name]}{packed}"
     documents = aligned(TEXTS)
     write(documents, path, name)
-    assert format_of(path) == ALIKE.get(name, name)
+    assert format_of(path) == name
     back = read(path)
     if name in ONE_LINE:
         assert tokens_and_spans(back) == tokens_and_spans(documents)
@@ -125,11 +124,11 @@ PRODIGY = """{"text": "Did Lund like Oslo?", "_input_hash": 1, "_task_hash": -2,
     "\n", ""
 )
 SHAPES = {
-    "doccano label": ("x.jsonl", f'{{"id": 7, {TEXT}, "label": {TRIPLES}, "Comments": []}}\n\n', "jsonl"),
-    "doccano labels": ("x.jsonl", f'{{{TEXT}, "labels": {TRIPLES}, "meta": {{}}}}', "jsonl"),
+    "doccano label": ("x.jsonl", f'{{"id": 7, {TEXT}, "label": {TRIPLES}, "Comments": []}}\n\n', "doccano"),
+    "doccano labels": ("x.jsonl", f'{{{TEXT}, "labels": {TRIPLES}, "meta": {{}}}}', "doccano"),
     "doccano annotations": ("x.jsonl", f'{{{TEXT}, "annotations": {OBJECTS}}}', "jsonl"),
     "doccano entities": ("x.jsonl", f'{{"id": 1, {TEXT}, "entities": {OBJECTS}, "relations": []}}', "jsonl"),
-    "doccano data": ("x.jsonl", f'{{{TEXT.replace("text", "data")}, "label": {TRIPLES}}}', "jsonl"),
+    "doccano data": ("x.jsonl", f'{{{TEXT.replace("text", "data")}, "label": {TRIPLES}}}', "doccano"),
     "an array": ("x.json", f'[\n {{{TEXT},\n "entities": {TRIPLES}}}\n]', "json"),
     "an array on a line": ("x.json", f'[{{{TEXT}, "entities": {OBJECTS}}}]', "json"),
     "one object": ("x.json", f'{{\n{TEXT}, "spans": {TRIPLES}}}', "json"),
@@ -139,7 +138,7 @@ SHAPES = {
                        "json"),
     "several labels": ("x.json", f'[{{{TEXT}, "label": [{{"start": 4, "end": 8, "text": "Lund", "labels": ["PER"]}}, [14, 18, "LOC"]]}}]',
                        "json"),
-    "another name": ("x.txt", f'{{{TEXT}, "label": {TRIPLES}}}', "jsonl"),
+    "another name": ("x.txt", f'{{{TEXT}, "label": {TRIPLES}}}', "doccano"),
     "label studio": ("x.json", f'[{{"id": 3, "data": {{{TEXT}, "source": "a"}}, "annotations": [{{"id": 1, "was_cancelled": true, '
                      f'"result": []}}, {{"id": 2, "result": {REGIONS}}}], "predictions": []}}]', "labelstudio"),
     "label studio 0.9": ("x.json", f'[{{"data": {{"my_text": "Did Lund like Oslo?"}}, "completions": [{{"result": {REGIONS}}}]}}]',

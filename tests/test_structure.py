@@ -46,7 +46,7 @@ LEVELS = {
         ["entities", "config"],
         ["formats", "metrics", "decoding"],
         ["alignment"],
-        ["readers"],
+        ["readers", "cleaning", "reading_flags"],
         ["model_directory", "crf", "elmo"],
         ["tagger"],
         ["batching"],
@@ -54,7 +54,8 @@ LEVELS = {
         ["bundle", "training", "report"],
         ["predictor"],
         ["output"],
-        ["commands_scores"],
+        ["checks"],
+        ["commands_scores", "commands_data"],
         ["__main__"],
     ],
 }
@@ -133,7 +134,7 @@ def test_importing_loads_nothing_heavy(package):
             "projector",
         )),
         ["-m", "ner_elmo"],
-        *(["-m", "ner_elmo", name] for name in ("evaluate",)),
+        *(["-m", "ner_elmo", name] for name in ("evaluate", "check", "convert")),
     ],
 )  # fmt: skip
 def test_help_needs_no_keras(command):

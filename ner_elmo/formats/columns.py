@@ -53,6 +53,7 @@ def read(source: Source) -> Iterator[Document]:
     """Documents of one sentence each. -DOCSTART- lines and comments (`# id = 7`) are passed over, other columns too."""
     layout = _layout(source)
     source.found = str(layout)
+    source.passed_over = "columns other than token and tag" if layout.width > 2 else ""
     return documents_of(lambda: _blocks(source.path, layout), source)
 
 

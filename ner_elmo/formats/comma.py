@@ -71,6 +71,7 @@ def read_tokens(source: Source) -> Iterator[Document]:
     names = header(source.path)
     if names and not is_tokens(names):
         raise _unknown(source.path, names, TOKEN_NAMES, TAG_NAMES)
+    source.passed_over = "columns other than sentence, token and tag" if len(names) > 3 else ""
     return documents_of(lambda: _blocks(source.path), source)
 
 

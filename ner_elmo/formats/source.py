@@ -12,7 +12,7 @@ from biLM.corpus import open_bytes
 from biLM.errors import InputError
 from ner_elmo.formats.document import Finding
 
-CHUNK_BYTES = 2**20
+CHUNK_BYTES = 2**18
 _LINES = (".jsonl", ".ndjson")
 _PACKED = (".gz", ".xz")
 TEXT_KEYS = ("text", "data", "sentence", "content")
@@ -25,13 +25,15 @@ class Source:
 
     scheme: of tags, "auto" to detect it. columns: where token and tag stand in a line, from 1, or from the end (-1).
     text_field: the key or column of the text, where there are several. found: the scheme and the columns, in words.
+    passed_over: what else the file holds and no `Document` does.
     """
 
     path: Path
     scheme: str = "auto"
-    columns: tuple[int, int] | None = None
+    columns: tuple[int, ...] | None = None
     text_field: str | None = None
     found: str = ""
+    passed_over: str = ""
     findings: list[Finding] = field(default_factory=list)
 
     def note(self, kind: str, where: str, text: str, action: str) -> None:
@@ -67,7 +69,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _chunks(path: Path) -> Iterator[tuple[int, str]]:
-    """Whole lines of about a megabyte, decoded at once, and the number of the first."""
+    """Whole lines of a quarter of a megabyte, decoded at once, and the number of the first."""
     number = 1
     with open_bytes(path) as stream:
         while raw_lines := stream.readlines(CHUNK_BYTES):

@@ -53,7 +53,10 @@ FORMATS = {
     "jsonl-tokens": Format(token_rows.read_lines, token_rows.render_lines, over_tokens=True),
     "datasets": Format(token_rows.read_directory, save=token_rows.save_directory, over_tokens=True),
 }
-_BY_SUFFIX = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".spacy": "spacy", ".csv": "csv", ".arrow": "datasets"}
+_BY_SUFFIX = {
+    ".conll": "conll", ".bio": "conll", ".iob": "conll", ".txt": "conll", ".tsv": "conll", ".jsonl": "jsonl",
+    ".ndjson": "jsonl", ".json": "json", ".spacy": "spacy", ".csv": "csv", ".arrow": "datasets",
+}  # fmt: skip
 _JSON = (".json", ".jsonl", ".ndjson")
 _SAVED = ("state.json", "dataset_info.json", "dataset_dict.json")
 
@@ -86,6 +89,14 @@ def format_of(path: Path) -> str:
     return "csv" if suffix == ".csv" else "conll"
 
 
+def format_to_write(path: Path) -> str:
+    """The format that a new file's name asks for."""
+    suffix = suffix_of(path)
+    if suffix not in _BY_SUFFIX or suffix == ".arrow":
+        raise InputError(f"{path}: the name tells no format; name one with --to: {', '.join(FORMATS)}.")
+    return _BY_SUFFIX[suffix]
+
+
 def _begins_json(line: str) -> bool:
     """Whether a line of a file of any name is JSON: columns may begin with a bracket, too."""
     try:
@@ -105,7 +116,9 @@ def _json_format(path: Path) -> str:
             return "labelstudio"
         if "_input_hash" in record or "answer" in record or _has_tokens(record):
             return "prodigy"
-    return _BY_SUFFIX.get(suffix_of(path), "jsonl")
+        if suffix_of(path) != ".json" and any(isinstance(record.get(key), list) for key in ("label", "labels")):
+            return "doccano"
+    return "json" if suffix_of(path) == ".json" else "jsonl"
 
 
 def _has_tokens(record: dict[str, Any]) -> bool:
