@@ -6,6 +6,7 @@ stays, and the first of equally long ones. A sentence border inside a mark is re
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from ner_elmo.formats.document import Borders, Document, Finding, Mark
 from ner_elmo.formats.tagged import spans_over_tokens
 
 Note = Callable[[str, str, str], None]  # kind, text, action
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SHOWN = 60  # characters of a text that a finding is about
 
 
@@ -30,12 +32,15 @@ class Sentence:
     where: str = ""
 
 
+def require_characters(text: str, where: str) -> None:
+    """Raises InputError for halves of surrogate pairs, which JSON can hold and UTF-8 cannot."""
+    if half := _SURROGATE.search(text):
+        raise InputError(f"{where}: the text holds half a surrogate pair, {half[0]!r}, which is no character.")
+
+
 def require_sound(document: Document) -> None:
     """Raises InputError, with file and line, for offsets that cannot be right and for text that is no Unicode."""
-    if surrogates := [character for character in document.text if "\ud800" <= character <= "\udfff"]:
-        raise InputError(
-            f"{document.where}: the text holds half a surrogate pair, {surrogates[0]!r}, which is no character."
-        )
+    require_characters(document.text, document.where)
     for mark in document.marks:
         if fault := _fault(document.text, mark):
             says = f"[{mark.start}, {mark.end}, {mark.type!r}]"
@@ -118,10 +123,11 @@ def _snapped(text: str, mark: Mark, starts: list[int], ends: list[int], note: No
     if first > last or mark.start >= mark.end:
         note("no token", shown(text, mended), "dropped: no token stands there")
         return None
-    grown = replace(mark, start=starts[first], end=ends[last])
-    if (grown.start, grown.end) != (mark.start, mark.end):
-        note("off token borders", shown(text, mark), f"grown to {text[grown.start : grown.end]!r}")
-    return grown
+    start, end = starts[first], ends[last]
+    if (start, end) == (mark.start, mark.end):
+        return mark
+    note("off token borders", shown(text, mark), f"grown to {text[start:end]!r}")
+    return replace(mark, start=start, end=end)
 
 
 def _mended(text: str, mark: Mark, note: Note) -> Mark | None:

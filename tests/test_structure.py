@@ -46,7 +46,7 @@ LEVELS = {
         ["entities", "config"],
         ["formats", "metrics", "decoding"],
         ["alignment"],
-        ["readers", "cleaning", "reading_flags"],
+        ["readers", "cleaning", "reading_flags", "inputs", "pages"],
         ["model_directory", "crf", "elmo"],
         ["tagger"],
         ["batching"],

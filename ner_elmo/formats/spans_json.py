@@ -7,6 +7,7 @@ spaCy's pairs `[text, {"entities": [...]}]` too.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from biLM.errors import InputError
 from ner_elmo.formats.document import Document, Mark
 from ner_elmo.formats.source import TEXT_KEYS, Source, records
 
+_OTHER_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 SPAN_KEYS = ("entities", "spans", "labels", "label", "annotations", "ents")
 _START_KEYS = ("start", "start_offset", "startOffset", "begin", "start_char")
 _END_KEYS = ("end", "end_offset", "endOffset", "end_char")
@@ -125,7 +127,8 @@ def _others(document: Document, *taken: str) -> dict[str, Any]:
 
 
 def json_line(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False) + "\n"
+    """A line of JSON Lines that is one line for every reader: what some take for a line end is escaped."""
+    return _OTHER_LINE_ENDS.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(value, ensure_ascii=False)) + "\n"
 
 
 def array_of(rows: Iterable[Any]) -> Iterator[str]:
