@@ -1,16 +1,19 @@
 """Tags text: `python predict.py [--model DIR] [--text TEXT ...] [FILE ...]`, standard input when neither is given.
 
-One text a line; one result a line for text and jsonl, in the order of the input, read and written as a stream.
+A line of a text file is a text, and so is a row of CSV and JSON Lines; results come in the order of the input, read and
+written as a stream.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from itertools import chain
 from pathlib import Path
 
 from biLM.errors import run_command
 from biLM.startup import start_keras
+from ner_elmo.inputs import INPUTS, STYLES, Item, read_items
 from ner_elmo.model_directory import describe, last_model
 
 
@@ -20,33 +23,52 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "files",
         nargs="*",
         metavar="FILE",
-        help="text files, UTF-8, one text a line; standard input when neither FILE nor --text is given",
+        help="text files (a text a line), CSV and JSON Lines (a text a row), annotated files, directories of such, packed "
+        "or not; standard input when neither FILE nor --text is given",
     )
     parser.add_argument("--text", nargs="+", metavar="TEXT", help="texts themselves")
     parser.add_argument("--model", metavar="DIR", help="model directory; the one trained last when not given")
     parser.add_argument("--elmo", metavar="WEIGHTS", help="run the tagger on another biLM of the same width")
     parser.add_argument("--tokenized", action="store_true", help="a line is one sentence, its tokens stand between blanks")
+    parser.add_argument("--field", metavar="NAME", help="key or column of the text in rows. Default: text and the like.")
     parser.add_argument(
-        "--format", choices=("text", "jsonl", "conll"), default="text", help="Default: text, entities marked in it."
+        "--from", dest="read_format", choices=INPUTS, default=INPUTS[0], metavar="NAME",
+        help=f"what FILEs are: {', '.join(INPUTS)}. Default: by their names.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--format", choices=STYLES, default=STYLES[0],
+        help="text marks entities in it, in colour at a terminal; html is a page; doccano and labelstudio are tasks to "
+        "correct there. Default: text.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--min-confidence", type=float, default=0.0, metavar="X", help="leave out entities below. Default: 0."
     )
-    return parser.parse_args(arguments)
+    parser.add_argument(
+        "--rank-by-doubt", action="store_true",
+        help="the text with the least confident entity first, texts without entities last; reads all input before it writes",
+    )  # fmt: skip
+    args = parser.parse_args(arguments)
+    if not 0 <= args.min_confidence <= 1:
+        parser.error(f"--min-confidence must be from 0 to 1. Received: {args.min_confidence}.")
+    return args
 
 
 def main(args: argparse.Namespace) -> None:
     model = args.model or last_model()
     describe(Path(model))
+    items = [Item(text) for text in args.text or ()]
+    read = read_items(args.files, args.field, args.read_format) if args.files or not items else ()
     start_keras()
 
     from ner_elmo import output
     from ner_elmo.predictor import NerTagger
 
-    lines = args.text if args.text else output.read_lines(args.files)
-    if args.text and args.files:
-        lines = [*args.text, *output.read_lines(args.files)]
     tagger = NerTagger.load(model, args.elmo)
-    for result in output.write(tagger, lines, args.format, args.tokenized):
-        sys.stdout.write(result)
-    sys.stdout.flush()
+    found = output.results(tagger, chain(items, read), args.tokenized, args.min_confidence)
+    if args.rank_by_doubt:
+        print("note: --rank-by-doubt reads the whole input before it writes", file=sys.stderr)
+        found = output.ranked(found)
+    output.put(found, args.format, tagger.tag_set.types, sys.stdout)
 
 
 if __name__ == "__main__":

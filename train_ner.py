@@ -19,7 +19,7 @@ from biLM.startup import start_keras
 from ner_elmo import report
 from ner_elmo.config import TrainConfig
 from ner_elmo.model_directory import check_output, remember
-from ner_elmo.readers import read_sentences
+from ner_elmo.readers import FileRead, read_sentences
 
 
 def parse(arguments: list[str] | None = None) -> TrainConfig:
@@ -45,8 +45,11 @@ def main(config: TrainConfig) -> None:
     out = Console(highlight=False, markup=False, width=100)
     output = Path(config.output or f"models/{time.strftime('%Y%m%d-%H%M%S')}")
     check_output(output, config.overwrite)
-    train, dev, test = (read_sentences(files, config.tag_scheme) for files in (config.train, config.dev, config.test))
+    read: list[FileRead] = []
+    train, dev, test = (read_sentences(files, **config.reading, report=read.append) for files in config.files)
     report.data_summary(config.train, train, dev, test, console)
+    for file in read:
+        console.print(str(file), soft_wrap=True)
 
     start_keras()
     from ner_elmo import experiment

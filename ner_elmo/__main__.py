@@ -1,4 +1,4 @@
-"""python -m ner_elmo evaluate | compare | swap"""
+"""python -m ner_elmo evaluate | compare | swap | check | convert"""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import argparse
 import sys
 
 from biLM.errors import run_command
-from ner_elmo import commands_scores, commands_swap
+from ner_elmo import commands_data, commands_scores, commands_swap
 
-MODULES = (
-    commands_scores,
-    commands_swap,
-)  # each adds its commands to the parser, and imports what is slow only when one runs
+# each adds its commands to the parser, and imports what is slow only when one runs
+MODULES = (commands_scores, commands_swap, commands_data)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +17,7 @@ from ner_elmo.entities import Span
 from ner_elmo.metrics import evaluate
 from ner_elmo.model_directory import describe
 from ner_elmo.readers import Sentence, read_sentences
+from ner_elmo.reading_flags import add_reading_flags, reading
 from ner_elmo.report import print_evaluation
 from ner_elmo.significance import ROUNDS, compare
 
@@ -26,6 +28,7 @@ def add(commands) -> None:
     scores.add_argument("files", nargs="+", metavar="FILE", help="annotated files")
     scores.add_argument("--elmo", metavar="WEIGHTS", help="run the tagger on another biLM of the same width")
     scores.add_argument("--json", action="store_true", help="one JSON line")
+    add_reading_flags(scores)
     scores.set_defaults(run=_evaluate)
     luck = commands.add_parser("compare", help="is model B better than model A, or was it luck?")
     luck.add_argument("a", type=Path, metavar="A", help="model directory")
@@ -33,11 +36,12 @@ def add(commands) -> None:
     luck.add_argument("files", nargs="+", metavar="FILE", help="annotated files that neither was trained on")
     luck.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"of randomisation. Default: {ROUNDS:,}.")
     luck.add_argument("--json", action="store_true", help="one JSON line")
+    add_reading_flags(luck)
     luck.set_defaults(run=_compare)
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    sentences = read_sentences(args.files)
+    sentences = _read(args, args.model)
     (spans,) = _predict([args.model], sentences, args.elmo)
     found = evaluate([sentence.spans for sentence in sentences], spans, [len(sentence.tokens) for sentence in sentences])
     if args.json:
@@ -49,7 +53,7 @@ def _evaluate(args: argparse.Namespace) -> None:
 def _compare(args: argparse.Namespace) -> None:
     if args.rounds < 1:
         raise InputError(f"--rounds must be at least 1. Received: {args.rounds}.")
-    sentences = read_sentences(args.files)
+    sentences = _read(args, args.a)
     a, b = _predict([args.a, args.b], sentences)
     found = compare([sentence.spans for sentence in sentences], a, b, args.rounds)
     if args.json:
@@ -58,6 +62,12 @@ def _compare(args: argparse.Namespace) -> None:
     print(f"A {100 * found.a_f1:.2f}  {args.a}\nB {100 * found.b_f1:.2f}  {args.b}")
     print(f"B - A {100 * found.difference:+.2f} F1, p = {found.p:.4f} (paired approximate randomisation,", end=" ")
     print(f"{found.rounds:,} rounds over {found.sentences:,} sentences)")
+
+
+def _read(args: argparse.Namespace, model: Path) -> list[Sentence]:
+    """The annotated files, raw text in them split as the model splits it."""
+    lang = describe(model)["config"].get("lang", "en")
+    return read_sentences(args.files, lang=lang, **reading(args), report=lambda file: print(file, file=sys.stderr))
 
 
 def _predict(models: Sequence[Path], sentences: Sequence[Sentence], elmo: str | None = None) -> list[list[list[Span]]]:

@@ -37,7 +37,7 @@ def _swap(args: argparse.Namespace) -> None:
         raise InputError("--retrain needs --out DIR, where the new model goes.")
     if args.out is not None:
         check_output(args.out, overwrite=False)
-    dev = read_sentences(args.dev, config.tag_scheme)
+    dev = read_sentences(args.dev, **config.reading)
     start_keras()
     from biLM import load_bilm
 
@@ -88,7 +88,7 @@ def _retrain(config: TrainConfig, output: Path) -> None:
     from ner_elmo import experiment
 
     console = Console(stderr=True, highlight=False, markup=False)
-    train, dev, test = (read_sentences(files, config.tag_scheme) for files in (config.train, config.dev, config.test))
+    train, dev, test = (read_sentences(files, **config.reading) for files in config.files)
     outcome = experiment.run(config, experiment.gather(config, train, dev, test, console), console)
     experiment.save(output, outcome)
     print(f"trained dev F1 {100 * outcome.dev_f1:.2f}, test F1 {100 * outcome.evaluation.strict.f1:.2f}")

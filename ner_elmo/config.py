@@ -28,7 +28,12 @@ class TrainConfig:
     dev: tuple[str, ...] = option((str(SAMPLE / "dev.conll"),), "annotated files that pick the best epoch")
     test: tuple[str, ...] = option((str(SAMPLE / "test.conll"),), "annotated files for the final report")
     tag_scheme: Literal["auto", "IOB1", "IOB2", "BIOES"] = option("auto", "how the files are tagged; IOB1 reads leniently")
-    lang: str = option("en", "language code of spaCy's tokenizer, for raw text at prediction")
+    format: str = option("auto", "of annotated files; by the name and content of each when not given")
+    columns: tuple[int, ...] | None = option(
+        None, "where token and tag stand in column files, from 1, or from the end (-1), as a JSON list; found when not given"
+    )
+    field: str | None = option(None, "key or column of the text in annotated files, where it has no usual name")
+    lang: str = option("en", "language code of spaCy's tokenizer, for raw text in annotated files and at prediction")
     output: str | None = option(None, "directory of the model; models/TIME when not given")
     overwrite: bool = option(False, "replace a model that stands in the output directory")
 
@@ -85,6 +90,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("hidden_size", "n_blocks", "word_dim", "word_vectors_max", "epochs", "seeds", "patience", "batch_size"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
+        _require(self.columns is None or len(self.columns) == 2, "columns must be two numbers", self.columns)
         _require(0 <= self.dropout < 1, "dropout must be at least 0 and below 1", self.dropout)
         _require(self.learning_rate > 0, "learning_rate must be above 0", self.learning_rate)
         _require(self.bilm_learning_rate > 0, "bilm_learning_rate must be above 0", self.bilm_learning_rate)
@@ -102,6 +108,17 @@ class TrainConfig:
     def top_layer(self) -> int | None:
         """The highest layer of the biLM that the mix uses; None: all."""
         return max(self.layers) if self.layers else None
+
+    @property
+    def files(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+        """Of train, dev and test."""
+        return self.train, self.dev, self.test
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How `read_sentences` shall read them."""
+        return {"scheme": self.tag_scheme, "lang": self.lang, "format": self.format, "columns": self.columns,
+                "text_field": self.field}  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -41,6 +42,7 @@ class Entity:
     confidence: float
 
 
+@lru_cache(4096)
 def split_tag(tag: str) -> tuple[str, str]:
     """`"B-PER"` -> `("B", "PER")`, `"O"` -> `("O", "")`. Raises InputError for what is no tag."""
     if tag == OUTSIDE:

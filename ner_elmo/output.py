@@ -1,53 +1,99 @@
-"""Lines of text in, tagged lines out: what `predict.py` reads and writes."""
+"""Texts in, results out: what `predict.py` writes. Everything but the ranking is a stream.
+
+text[start:end] is an entity's text, in every style that has offsets.
+"""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TextIO
 
-from biLM.errors import InputError
-from biLM.text import TextSentence
+from rich.console import Console
+
+from biLM.text import TextSentence, split_tokens
 from ner_elmo.entities import Entity, Span, tags_of
-from ner_elmo.predictor import NerTagger
+from ner_elmo.formats import labelstudio
+from ner_elmo.formats.comma import csv_line
+from ner_elmo.formats.document import Document, Mark
+from ner_elmo.formats.spans_json import array_of
+from ner_elmo.formats.spans_json import json_line as one_line
+from ner_elmo.inputs import STYLES, Item
+from ner_elmo.pages import coloured, html
+from ner_elmo.predictor import NerTagger, entities_of
+
+GIVEN = "entities_given"  # where a row's own `entities` go
+VERSION = "ner-elmo"
 
 
-def read_lines(paths: Sequence[str]) -> Iterator[str]:
-    """Lines of UTF-8 files, or of standard input without paths; without line ends and byte-order marks.
+@dataclass(frozen=True)
+class Result:
+    """A text with its entities. number: of the text in the input, from 1. doubt: one less the lowest confidence among
+    all entities found, also those that were left out; 0 without an entity."""
 
-    Only \\n and \\r\\n end a line, so that each line of the file gives one result.
-    """
-    for path in paths or ["-"]:
-        stream = sys.stdin.buffer if path == "-" else open(path, "rb")  # noqa: SIM115
-        with stream:
-            for number, raw in enumerate(stream, 1):
-                try:
-                    line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-                except UnicodeDecodeError as error:
-                    where = "standard input" if path == "-" else path
-                    raise InputError(
-                        f"{where}:{number}: must be UTF-8. Received the byte {raw[error.start]:#04x}; convert it with "
-                        "`iconv -f LATIN1 -t UTF-8`."
-                    ) from None
-                yield line.removesuffix("\n").removesuffix("\r")
+    item: Item
+    number: int
+    entities: Sequence[Entity]
+    sentences: Sequence[tuple[TextSentence, Sequence[Span]]]
+    doubt: float
 
 
-def write(tagger: NerTagger, lines: Iterable[str], style: str, tokenized: bool = False) -> Iterator[str]:
-    """Results ready to print: "text" marks entities as `[Ada](PER 0.98)`, "jsonl" has one object a line, "conll" has a
-    token and its IOB2 tag a line and an empty line after each sentence."""
-    if style == "conll":
-        for sentence, spans in tagger.tag_tokens(lines, tokenized):
-            yield conll(sentence, spans)
-        return
-    for text, entities in tagger.tag_lines(lines, tokenized):
-        yield (marked(text, entities) if style == "text" else json_line(text, entities)) + "\n"
+def results(
+    tagger: NerTagger, items: Iterable[Item], tokenized: bool = False, min_confidence: float = 0.0
+) -> Iterator[Result]:
+    """Tags items in order. tokenized: tokens of raw text are what stands between blanks. Entities of less confidence are
+    left out."""
+
+    def split(item: Item) -> list[TextSentence]:
+        given = item.given_sentences()
+        if given is not None:
+            return given
+        return [split_tokens(item.text)] if tokenized else tagger.tokenizer.sentences(item.text)
+
+    for number, (item, sentences) in enumerate(tagger.tag_items(items, split), 1):
+        kept = [(sentence, [pair for pair in spans if pair[1] >= min_confidence]) for sentence, spans in sentences]
+        entities = [entity for sentence, spans in kept for entity in entities_of(item.text, sentence, spans)]
+        lowest = min((confidence for _, spans in sentences for _, confidence in spans), default=1.0)
+        yield Result(item, number, entities, [(s, [span for span, _ in spans]) for s, spans in kept], 1 - lowest)
 
 
-def json_line(text: str, entities: Sequence[Entity]) -> str:
-    """`{"text": ..., "entities": [{"type", "start", "end", "text", "confidence"}]}`."""
+def ranked(found: Iterable[Result]) -> list[Result]:
+    """The most doubtful first, all of them held in memory; equal ones in the order of the input."""
+    return sorted(found, key=lambda result: -result.doubt)
+
+
+def write(found: Iterable[Result], style: str, types: Sequence[str]) -> Iterator[str]:
+    """Results ready to print, in one of `STYLES`. types: all that the tagger knows."""
+    return _STYLES[style](found, types)
+
+
+def put(found: Iterable[Result], style: str, types: Sequence[str], stream: TextIO) -> None:
+    """Writes results as they come; "text" is coloured where the stream is a terminal."""
+    if style == "text" and stream.isatty():
+        console = Console(file=stream, highlight=False, markup=False)
+        for result in found:
+            console.print(coloured(result.item.text, result.entities, types), soft_wrap=True, end="")
+    else:
+        for piece in write(found, style, types):
+            stream.write(piece)
+    stream.flush()
+
+
+def _text(found: Iterable[Result], types: Sequence[str]) -> Iterator[str]:
+    for result in found:
+        yield marked(result.item.text, result.entities) + "\n"
+
+
+def _jsonl(found: Iterable[Result], types: Sequence[str]) -> Iterator[str]:
+    for result in found:
+        yield json_line(result.item.text, result.entities, result.item.row) + "\n"
+
+
+def json_line(text: str, entities: Sequence[Entity], row: Mapping[str, Any] | None = None) -> str:
+    """`{"text": ..., "entities": [{"type", "start", "end", "text", "confidence"}]}`, or a given row with `entities`."""
     rows = [asdict(entity) | {"confidence": round(entity.confidence, 4)} for entity in entities]
-    return json.dumps({"text": text, "entities": rows}, ensure_ascii=False)
+    given = {GIVEN: row["entities"]} if row and "entities" in row else {}
+    return one_line({**(row or {"text": text}), **given, "entities": rows}).removesuffix("\n")
 
 
 def marked(text: str, entities: Sequence[Entity]) -> str:
@@ -58,6 +104,51 @@ def marked(text: str, entities: Sequence[Entity]) -> str:
     return "".join([*parts, text[position:]])
 
 
+def _conll(found: Iterable[Result], types: Sequence[str]) -> Iterator[str]:
+    for result in found:
+        for sentence, spans in result.sentences:
+            yield conll(sentence, spans)
+
+
 def conll(sentence: TextSentence, spans: Sequence[Span]) -> str:
     tags = tags_of(spans, len(sentence.tokens), "IOB2")
     return "".join(f"{token} {tag}\n" for token, tag in zip(sentence.tokens, tags, strict=True)) + "\n"
+
+
+def _csv(found: Iterable[Result], types: Sequence[str]) -> Iterator[str]:
+    """An entity a row; `number` is that of its text."""
+    yield csv_line(["number", "start", "end", "type", "text", "confidence"])
+    for result in found:
+        for entity in result.entities:
+            place = (result.number, entity.start, entity.end)
+            yield csv_line([*place, entity.type, entity.text, round(entity.confidence, 4)])
+
+
+def _doccano(found: Iterable[Result], types: Sequence[str]) -> Iterator[str]:
+    """Lines that doccano imports, to be corrected there."""
+    for result in found:
+        label = [[entity.start, entity.end, entity.type] for entity in result.entities]
+        others = {key: value for key, value in (result.item.row or {}).items() if key not in ("text", "label")}
+        yield one_line({"text": result.item.text, "label": label} | others)
+
+
+def _labelstudio(found: Iterable[Result], types: Sequence[str]) -> Iterator[str]:
+    """Tasks with predictions, which Label Studio shows and people correct; their score is the lowest confidence."""
+    return array_of(_task(result) for result in found)
+
+
+def _task(result: Result) -> dict[str, Any]:
+    marks = tuple(Mark(entity.start, entity.end, entity.type) for entity in result.entities)
+    document = Document(result.item.text, marks, fields=result.item.row or {})
+    details = {"model_version": VERSION, "score": round(1 - result.doubt, 4)}
+    scores = [round(entity.confidence, 4) for entity in result.entities]
+    return labelstudio.task(document, "predictions", details, scores)
+
+
+def _html(found: Iterable[Result], types: Sequence[str]) -> Iterator[str]:
+    return html(((result.item.text, result.entities) for result in found), types)
+
+
+_STYLES: dict[str, Callable[[Iterable[Result], Sequence[str]], Iterator[str]]] = dict(
+    zip(STYLES, (_text, _jsonl, _conll, _csv, _html, _doccano, _labelstudio), strict=True)
+)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from typing import TypeVar
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from ner_elmo.tagger import Tagger
 LINES_AT_ONCE = 1024  # of a stream: enough to sort sentences by length, few enough to stay small
 CHARACTERS_AT_ONCE = 2**18  # or fewer lines, when they are long
 Tagged = tuple[TextSentence, list[tuple[Span, float]]]
+T = TypeVar("T", bound=Sized)
 Batch = tuple[list[int], np.ndarray, np.ndarray]  # positions of sentences, their lengths (B,), emissions (B, T, K)
 
 
@@ -75,34 +77,41 @@ class NerTagger:
 
         tokenized: tokens are what stands between blanks, and a text is one sentence.
         """
-        for text, sentences in self._tagged(texts, tokenized):
-            yield text, [entity for sentence, spans in sentences for entity in _entities(text, sentence, spans)]
+        for text, sentences in self.tag_items(texts, self._split(tokenized)):
+            yield text, [entity for sentence, spans in sentences for entity in entities_of(text, sentence, spans)]
 
     def tag_tokens(self, texts: Iterable[str], tokenized: bool = False) -> Iterator[tuple[TextSentence, list[Span]]]:
         """Yields each sentence of the texts with its spans over tokens, in order."""
-        for _, sentences in self._tagged(texts, tokenized):
+        for _, sentences in self.tag_items(texts, self._split(tokenized)):
             for sentence, spans in sentences:
                 yield sentence, [span for span, _ in spans]
 
-    def _tagged(self, texts: Iterable[str], tokenized: bool) -> Iterator[tuple[str, list[Tagged]]]:
-        """The network works on one chunk of texts while the next is read and split and the one before is written."""
-        waiting: deque[tuple[list[str], list[list[TextSentence]], Future]] = deque()
+    def _split(self, tokenized: bool) -> Callable[[str], list[TextSentence]]:
+        return (lambda text: [split_tokens(text)]) if tokenized else self.tokenizer.sentences
+
+    def tag_items(self, items: Iterable[T], split: Callable[[T], list[TextSentence]]) -> Iterator[tuple[T, list[Tagged]]]:
+        """Yields each item with its sentences and their spans, in order; `split` makes the sentences of an item.
+
+        The network works on one chunk of items while the next is read and split and the one before is written. The
+        length of an item is that of its text, in characters.
+        """
+        waiting: deque[tuple[list[T], list[list[TextSentence]], Future]] = deque()
         with ThreadPoolExecutor(1) as network:
-            for chunk in _chunks(texts):
-                split = [[split_tokens(text)] if tokenized else self.tokenizer.sentences(text) for text in chunk]
-                tokens = [sentence.tokens for sentences in split for sentence in sentences]
-                waiting.append((chunk, split, network.submit(self._emissions, tokens)))
+            for chunk in _chunks(items):
+                sentences = [split(item) for item in chunk]
+                tokens = [sentence.tokens for row in sentences for sentence in row]
+                waiting.append((chunk, sentences, network.submit(self._emissions, tokens)))
                 if len(waiting) > 1:
                     yield from self._finished(*waiting.popleft())
             while waiting:
                 yield from self._finished(*waiting.popleft())
 
     def _finished(
-        self, chunk: list[str], split: list[list[TextSentence]], emissions: Future
-    ) -> Iterator[tuple[str, list[Tagged]]]:
+        self, chunk: list[T], split: list[list[TextSentence]], emissions: Future
+    ) -> Iterator[tuple[T, list[Tagged]]]:
         found = iter(self._decode(emissions.result()))
-        for text, sentences in zip(chunk, split, strict=True):
-            yield text, [(sentence, next(found)) for sentence in sentences]
+        for item, sentences in zip(chunk, split, strict=True):
+            yield item, [(sentence, next(found)) for sentence in sentences]
 
     def tag_sentences(self, sentences: Sequence[Tokens]) -> list[list[tuple[Span, float]]]:
         """Spans of tokenised sentences, each with its confidence."""
@@ -141,12 +150,12 @@ class NerTagger:
                         for span in self.tag_set.decode(tags)
                     ]
                     probability = float(np.exp(min(0.0, score - lattice.log_z)))
-                    found[position].append(Tagging(probability, _entities(text, sentence, spans)))
+                    found[position].append(Tagging(probability, entities_of(text, sentence, spans)))
         return found
 
 
-def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
-    chunk: list[str] = []
+def _chunks(texts: Iterable[T]) -> Iterator[list[T]]:
+    chunk: list[T] = []
     n_characters = 0
     for text in texts:
         chunk.append(text)
@@ -158,7 +167,8 @@ def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
         yield chunk
 
 
-def _entities(text: str, sentence: TextSentence, spans: Sequence[tuple[Span, float]]) -> list[Entity]:
+def entities_of(text: str, sentence: TextSentence, spans: Sequence[tuple[Span, float]]) -> list[Entity]:
+    """The spans of a sentence as entities of the text that it is from."""
     entities = []
     for span, probability in spans:
         start, end = sentence.starts[span.start], sentence.ends[span.end - 1]

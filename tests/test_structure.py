@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,9 @@ LEVELS = {
     ],
     "ner_elmo": [
         ["entities", "config", "casing", "word_vectors", "gazetteers"],
-        ["readers", "metrics", "decoding", "confidence", "significance"],
+        ["formats", "metrics", "decoding", "confidence", "significance"],
+        ["alignment"],
+        ["readers", "cleaning", "reading_flags", "inputs", "pages"],
         ["model_directory", "crf", "elmo"],
         ["tagger"],
         ["batching"],
@@ -51,12 +54,31 @@ LEVELS = {
         ["bundle", "training", "report", "crf_baseline"],
         ["predictor"],
         ["output"],
-        ["experiment"],
-        ["commands_scores", "commands_swap"],
+        ["checks", "experiment"],
+        ["commands_scores", "commands_swap", "commands_data"],
         ["__main__"],
     ],
 }
 SAME_LEVEL_ALLOWED: set[tuple[str, str]] = set()
+
+
+SUBPACKAGES = {
+    "ner_elmo.formats": [
+        ["document", "source"],
+        ["tagged"],
+        ["spans_json"],
+        ["columns", "labelstudio", "prodigy", "spacy_json", "spacy_binary", "comma", "token_rows"],
+        ["table"],
+    ],
+}
+LEVELS |= SUBPACKAGES
+
+
+def files_of(package: str) -> dict[str, list[Path]]:
+    """The files of each module of a package; those of a subpackage count as one module."""
+    folder = PROJECT / package.replace(".", "/")
+    modules = {path.stem: [path] for path in folder.glob("*.py") if path.stem != "__init__"}
+    return modules | {path.parent.name: sorted(path.parent.glob("*.py")) for path in folder.glob("*/__init__.py")}
 
 
 def imports_of(path: Path, package: str) -> set[str]:
@@ -65,20 +87,20 @@ def imports_of(path: Path, package: str) -> set[str]:
     found = set()
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(package + "."):
-            found.add(node.module.split(".")[1])
+            found.add(node.module.removeprefix(package + ".").split(".")[0])
         elif isinstance(node, ast.ImportFrom) and node.module == package:
-            found |= {alias.name for alias in node.names if (path.parent / f"{alias.name}.py").is_file()}
+            found |= {alias.name for alias in node.names if alias.name in files_of(package)}
     return found
 
 
 @pytest.mark.parametrize("package", LEVELS)
 def test_imports_go_downwards(package):
     level_of = {name: number for number, names in enumerate(LEVELS[package]) for name in names}
-    files = {path.stem: path for path in (PROJECT / package).glob("*.py") if path.stem != "__init__"}
+    files = files_of(package)
     assert set(files) == set(level_of), "every module has a level"
     order = [name for names in LEVELS[package] for name in names]
-    for name, path in files.items():
-        for imported in imports_of(path, package):
+    for name, paths in files.items():
+        for imported in set().union(*(imports_of(path, package) for path in paths)) - {name}:
             lower = level_of[imported] < level_of[name]
             beside = level_of[imported] == 0 == level_of[name] and order.index(imported) < order.index(name)
             assert lower or beside or (name, imported) in SAME_LEVEL_ALLOWED, f"{name} imports {imported}"
@@ -91,13 +113,14 @@ def test_bilm_has_never_heard_of_ner():
 
 def test_tensorflow_is_imported_nowhere():
     for package in LEVELS:
-        for path in (PROJECT / package).glob("*.py"):
+        for path in chain(*files_of(package).values()):
             assert "import tensorflow" not in path.read_text(encoding="utf-8"), path
 
 
-@pytest.mark.parametrize("package", LEVELS)
+@pytest.mark.parametrize("package", [*LEVELS, "ner_elmo.formats.table", "ner_elmo.readers"])
 def test_importing_loads_nothing_heavy(package):
-    code = f"import sys, {package}; print([m for m in ('keras', 'tensorflow', 'jax', 'spacy', 'h5py') if m in sys.modules])"
+    heavy = ("keras", "tensorflow", "jax", "spacy", "h5py", "datasets")
+    code = f"import sys, {package}; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 
@@ -111,7 +134,7 @@ def test_importing_loads_nothing_heavy(package):
             "projector",
         )),
         ["-m", "ner_elmo"],
-        *(["-m", "ner_elmo", name] for name in ("evaluate", "compare", "swap")),
+        *(["-m", "ner_elmo", name] for name in ("evaluate", "compare", "swap", "check", "convert")),
     ],
 )  # fmt: skip
 def test_help_needs_no_keras(command):

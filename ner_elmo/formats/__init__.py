@@ -1,0 +1,1 @@
+"""Every format of annotated text that is read and written; `table.FORMATS` names them."""

@@ -1,0 +1,140 @@
+"""`jsonl`, `json` and `doccano`: a text and its spans in one object, a line each or in an array.
+
+Read alike: spans under `entities`, `spans`, `labels`, `label` or `annotations`, each `[start, end, label]` or an object;
+spaCy's pairs `[text, {"entities": [...]}]` too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from biLM.errors import InputError
+from ner_elmo.formats.document import Document, Mark
+from ner_elmo.formats.source import TEXT_KEYS, Source, records
+
+_OTHER_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
+SPAN_KEYS = ("entities", "spans", "labels", "label", "annotations", "ents")
+_START_KEYS = ("start", "start_offset", "startOffset", "begin", "start_char")
+_END_KEYS = ("end", "end_offset", "endOffset", "end_char")
+_LABEL_KEYS = ("label", "type", "labels", "entity", "tag", "entity_type", "entity_group")
+
+
+def read(source: Source) -> Iterator[Document]:
+    """Documents of raw text."""
+    for where, record in records(source.path):
+        yield document_of(record, where, source.text_field)
+
+
+def document_of(record: Any, where: str, text_field: str | None = None) -> Document:
+    if is_pair(record):
+        record = {"text": record[0], **record[1]}
+    if not isinstance(record, dict):
+        raise InputError(f"{where}: must be an object with a text and its spans. Received: {_short(record)}.")
+    text_key = text_key_of(record, where, text_field)
+    key = next((key for key in SPAN_KEYS if isinstance(record.get(key), list)), None)
+    if key is None:
+        raise InputError(
+            f"{where}: must hold a list of spans under {', '.join(SPAN_KEYS)}. Received the keys: {', '.join(record)}."
+        )
+    marks = tuple(mark for item in record[key] for mark in marks_of(item, where))
+    fields = {name: value for name, value in record.items() if name not in (text_key, key)}
+    return Document(record[text_key], marks, None, where, fields)
+
+
+def is_pair(record: Any) -> bool:
+    """Whether a record is `[text, {"entities": ...}]`."""
+    pair = isinstance(record, list) and len(record) == 2
+    return pair and isinstance(record[0], str) and isinstance(record[1], dict)
+
+
+def text_key_of(record: Mapping[str, Any], where: str, text_field: str | None = None) -> str:
+    """The key under which a record has its text."""
+    keys = (text_field,) if text_field else TEXT_KEYS
+    for key in keys:
+        if isinstance(record.get(key), str):
+            return key
+    raise InputError(
+        f"{where}: must hold the text under {' or '.join(keys)}. Received the keys: {', '.join(map(str, record))}. "
+        "Name it: --field."
+    )
+
+
+def marks_of(item: Any, where: str) -> Iterator[Mark]:
+    """The marks of one span: one for each of its labels."""
+    if isinstance(item, dict):
+        start, end, labels = (_first(item, keys) for keys in (_START_KEYS, _END_KEYS, _LABEL_KEYS))
+        said = item.get("text")
+    elif isinstance(item, list | tuple) and len(item) >= 3:
+        start, end, labels = item[:3]
+        said = None
+    else:
+        start = end = labels = said = None
+    labels = labels if isinstance(labels, list) else [labels]
+    if not (_is_offset(start) and _is_offset(end) and labels and all(map(_is_label, labels))):
+        raise InputError(f"{where}: a span must be [start, end, label] or hold these keys. Received: {_short(item)}.")
+    for label in labels:
+        yield Mark(start, end, str(label), said if isinstance(said, str) else None)
+
+
+def _first(item: Mapping[str, Any], keys: Iterable[str]) -> Any:
+    return next((item[key] for key in keys if key in item), None)
+
+
+def _is_offset(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_label(value: Any) -> bool:
+    """Labels are text; old exports have their numbers."""
+    return (isinstance(value, str) and value.strip() != "") or _is_offset(value)
+
+
+def _short(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)[:80]
+
+
+def render_lines(documents: Iterable[Document]) -> Iterator[str]:
+    """`{"text": ..., "entities": [{"type", "start", "end", "text"}]}` a line, as `predict.py` writes it."""
+    for document in documents:
+        yield json_line(_row(document))
+
+
+def render_array(documents: Iterable[Document]) -> Iterator[str]:
+    """The same rows in one array."""
+    return array_of(_row(document) for document in documents)
+
+
+def render_doccano(documents: Iterable[Document]) -> Iterator[str]:
+    """`{"text": ..., "label": [[start, end, type], ...]}` a line: what doccano imports and exports."""
+    for document in documents:
+        label = [[mark.start, mark.end, mark.type] for mark in document.marks]
+        yield json_line({"text": document.text, "label": label} | _others(document, "label"))
+
+
+def _row(document: Document) -> dict[str, Any]:
+    entities = [
+        {"type": mark.type, "start": mark.start, "end": mark.end, "text": document.text[mark.start : mark.end]}
+        for mark in document.marks
+    ]
+    return {"text": document.text, "entities": entities} | _others(document, "entities")
+
+
+def _others(document: Document, *taken: str) -> dict[str, Any]:
+    return {name: value for name, value in document.fields.items() if name not in ("text", *taken)}
+
+
+def json_line(value: Any) -> str:
+    """A line of JSON Lines that is one line for every reader: what some take for a line end is escaped."""
+    return _OTHER_LINE_ENDS.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(value, ensure_ascii=False)) + "\n"
+
+
+def array_of(rows: Iterable[Any]) -> Iterator[str]:
+    """A JSON array, a row a line, written as its rows come."""
+    before = "[\n"
+    for row in rows:
+        yield before + json.dumps(row, ensure_ascii=False)
+        before = ",\n"
+    yield "[]\n" if before == "[\n" else "\n]\n"

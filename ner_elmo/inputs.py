@@ -1,0 +1,147 @@
+"""What `predict.py` reads: lines of text, rows of CSV and JSON Lines, directories, and the annotation formats."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from biLM.corpus import open_bytes
+from biLM.errors import InputError
+from biLM.prepare import find_sources
+from biLM.text import TextSentence
+from ner_elmo.alignment import require_characters
+from ner_elmo.formats import comma
+from ner_elmo.formats.document import Borders
+from ner_elmo.formats.source import Source, suffix_of
+from ner_elmo.formats.spans_json import text_key_of
+from ner_elmo.formats.table import AUTO, FORMATS, documents_of
+
+TEXT, ROWS = "text", "rows"
+STYLES = ("text", "jsonl", "conll", "csv", "html", "doccano", "labelstudio")  # here, so that --help needs no Keras
+INPUTS = (AUTO, TEXT, ROWS, *FORMATS)
+_ROWS = (".jsonl", ".ndjson", ".csv", ".tsv")
+_ANNOTATED = (".conll", ".bio", ".iob", ".json", ".spacy", ".arrow")
+
+
+@dataclass(frozen=True)
+class Item:
+    """A text to tag. sentences: its tokens, where the file gives them; row: the row that it comes from, with the text."""
+
+    text: str
+    sentences: tuple[Borders, ...] | None = None
+    row: Mapping[str, Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    def given_sentences(self) -> list[TextSentence] | None:
+        """The sentences as the file gives them; None where they have to be found."""
+        if self.sentences is None:
+            return None
+        return [
+            TextSentence(tuple(self.text[a:b] for a, b in row), tuple(a for a, _ in row), tuple(b for _, b in row))
+            for row in self.sentences
+            if row
+        ]
+
+
+def read_items(paths: Sequence[str], field: str | None = None, form: str = AUTO, scheme: str = "auto") -> Iterator[Item]:
+    """Texts of files and of all files below directories, packed or not; of standard input without paths.
+
+    Arguments:
+        field: key or column of the text in rows.
+        form: "text" (a line is a text), "rows" (JSON Lines, or CSV by the file's name), the name of an annotation format,
+            or "auto", which goes by the file's name: .jsonl and .csv hold rows, .conll, .json and .spacy annotations.
+        scheme: of tags, in annotation formats.
+
+    A file that is not there is told at once, what is wrong in one when it is its turn.
+    """
+    return _items(list(_files(paths)), field, form, scheme)
+
+
+def _items(paths: Sequence[str], field: str | None, form: str, scheme: str) -> Iterator[Item]:
+    for path in paths:
+        kind = _kind(path) if form == AUTO else form
+        if kind == TEXT:
+            yield from map(Item, read_lines(path))
+        elif kind == ROWS:
+            yield from _csv_rows(Path(path), field) if suffix_of(Path(path)) in (".csv", ".tsv") else _json_rows(path, field)
+        else:
+            source = Source(Path(path), scheme, text_field=field)
+            for document in documents_of(source, AUTO if form == AUTO else form)[1]:
+                require_characters(document.text, document.where)
+                row = {"text": document.text, **document.fields} if document.fields else None
+                yield Item(document.text, document.sentences, row)
+
+
+def _files(paths: Sequence[str]) -> Iterator[str]:
+    """Files in order; a saved dataset is one."""
+    for path in paths or ["-"]:
+        if path != "-" and not Path(path).exists():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        if (Path(path) / "state.json").is_file():
+            yield path
+        else:
+            yield from find_sources([path])
+
+
+def _kind(path: str) -> str:
+    if Path(path).is_dir():
+        return "datasets"
+    suffix = suffix_of(Path(path))
+    return ROWS if suffix in _ROWS else AUTO if suffix in _ANNOTATED else TEXT
+
+
+def read_lines(path: str) -> Iterator[str]:
+    """Lines of a UTF-8 file, or of standard input ("-"); without line ends and byte-order marks.
+
+    Only \\n and \\r\\n end a line, so that each line of the file gives one result.
+    """
+    with sys.stdin.buffer if path == "-" else open_bytes(path) as stream:
+        for number, raw in enumerate(stream, 1):
+            try:
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                where = "standard input" if path == "-" else path
+                raise InputError(
+                    f"{where}:{number}: must be UTF-8. Received the byte {raw[error.start]:#04x}; convert it with "
+                    "`iconv -f LATIN1 -t UTF-8`."
+                ) from None
+            yield line.removesuffix("\n").removesuffix("\r")
+
+
+def _json_rows(path: str, field: str | None) -> Iterator[Item]:
+    """Objects, one a line; empty lines are passed over."""
+    name = "standard input" if path == "-" else path
+    for number, line in enumerate(read_lines(path), 1):
+        if not line.strip():
+            continue
+        where = f"{name}:{number}"
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{where}: expected JSON, got {line[:40]!r}: {error}.") from None
+        if not isinstance(row, dict):
+            raise InputError(f"{where}: must be an object with a text. Received: {line[:40]!r}.")
+        yield _item(row, text_key_of(row, where, field), where)
+
+
+def _csv_rows(path: Path, field: str | None) -> Iterator[Item]:
+    everything = comma.rows(path)
+    _, names = next(everything, (0, []))
+    for number, cells in everything:
+        if len(cells) != len(names):
+            raise InputError(f"{path}:{number}: expected {len(names)} cells, got {len(cells)}.")
+        row = dict(zip(names, cells, strict=True))
+        yield _item(row, text_key_of(row, f"{path}:{number}", field), f"{path}:{number}")
+
+
+def _item(row: Mapping[str, Any], key: str, where: str) -> Item:
+    require_characters(row[key], where)
+    return Item(row[key], None, row)
