@@ -19,7 +19,6 @@ from biLM.progress import progress
 from biLM.startup import start_keras
 from ner_elmo import report
 from ner_elmo.config import NO_ELMO, TrainConfig
-from ner_elmo.metrics import evaluate
 from ner_elmo.model_directory import check_output, remember, write_scores
 from ner_elmo.readers import read_sentences, types_of
 
@@ -51,8 +50,9 @@ def main(config: TrainConfig) -> None:
 
     start_keras()
     from biLM import load_bilm
-    from ner_elmo import bundle, cache
+    from ner_elmo import bundle, cache, model_card, report_data, report_page
     from ner_elmo.elmo import ScalarMix
+    from ner_elmo.judged import evaluation_of, judge
     from ner_elmo.predictor import NerTagger
     from ner_elmo.training import train_tagger
 
@@ -74,13 +74,15 @@ def main(config: TrainConfig) -> None:
     bundle.save_model(output, trained.tagger, trained.features, config, {"dev_f1": trained.best.dev.f1})
     remember(output)
 
-    predicted = NerTagger(trained.tagger, trained.features).tag_sentences([sentence.tokens for sentence in test])
-    spans = [[span for span, _ in entities] for entities in predicted]
-    evaluation = evaluate([sentence.spans for sentence in test], spans, [len(sentence.tokens) for sentence in test])
+    judged = judge(NerTagger(trained.tagger, trained.features), test)
+    evaluation = evaluation_of(judged)
     write_scores(output, evaluation)
     report.print_evaluation(evaluation, out)
     if isinstance(trained.tagger.elmo, ScalarMix):
         out.print(report.mix_line(*trained.tagger.elmo.learned()))
+    data = report_data.of_training(output, trained, (train, dev, test), judged, time.monotonic() - started)
+    console.print(f"report: {report_page.write_reports(output, data)}", soft_wrap=True)
+    model_card.write_card(output, data)
     out.print(f"model: {output} ({time.monotonic() - started:.0f} s)", soft_wrap=True)
 
 

@@ -73,7 +73,7 @@ class NerTagger:
             for chunk in _chunks(texts):
                 split = [[split_tokens(text)] if tokenized else self.tokenizer.sentences(text) for text in chunk]
                 tokens = [sentence.tokens for sentences in split for sentence in sentences]
-                waiting.append((chunk, split, network.submit(self._emissions, tokens)))
+                waiting.append((chunk, split, network.submit(self.emissions, tokens)))
                 if len(waiting) > 1:
                     yield from self._finished(*waiting.popleft())
             while waiting:
@@ -88,9 +88,9 @@ class NerTagger:
 
     def tag_sentences(self, sentences: Sequence[Tokens]) -> list[list[tuple[Span, float]]]:
         """Spans of tokenised sentences, each with its probability."""
-        return self._decode(self._emissions(sentences))
+        return self._decode(self.emissions(sentences))
 
-    def _emissions(self, sentences: Sequence[Tokens]) -> list[Batch]:
+    def emissions(self, sentences: Sequence[Tokens]) -> list[Batch]:
         """What the network says of the sentences, in batches of like length."""
         inputs = Prepared(self.features, [*sentences, ()])  # an empty one, to fill batches up with
         batches = []

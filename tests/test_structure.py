@@ -44,14 +44,16 @@ LEVELS = {
     "ner_elmo": [
         ["entities", "config"],
         ["readers", "metrics", "decoding"],
-        ["model_directory", "crf", "elmo"],
-        ["tagger"],
-        ["batching"],
-        ["cache"],
+        ["model_directory", "crf", "elmo", "marginals", "data_summary"],
+        ["judged"],
+        ["mistakes", "intervals", "calibration", "matches", "tagger"],
+        ["report_data", "batching"],
+        ["cache", "figures"],
+        ["report_page"],
         ["bundle", "training", "report"],
-        ["predictor"],
+        ["predictor", "model_card"],
         ["output"],
-        ["commands_scores"],
+        ["commands_scores", "commands_report"],
         ["__main__"],
     ],
 }
@@ -110,7 +112,7 @@ def test_importing_loads_nothing_heavy(package):
             "projector",
         )),
         ["-m", "ner_elmo"],
-        *(["-m", "ner_elmo", name] for name in ("evaluate",)),
+        *(["-m", "ner_elmo", name] for name in ("evaluate", "report")),
     ],
 )  # fmt: skip
 def test_help_needs_no_keras(command):
