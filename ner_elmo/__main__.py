@@ -1,4 +1,4 @@
-"""python -m ner_elmo evaluate, report"""
+"""python -m ner_elmo evaluate, report, suspects"""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import argparse
 import sys
 
 from biLM.errors import run_command
-from ner_elmo import commands_report, commands_scores
+from ner_elmo import commands_report, commands_scores, commands_suspects
 
 MODULES = (
     commands_scores,
     commands_report,
+    commands_suspects,
 )  # each adds its commands to the parser, and imports what is slow only when one runs
 
 

@@ -66,7 +66,7 @@ def _calibration(axes: Any, report: ReportData) -> None:
 
 
 def _loss(axes: Any, epochs: Sequence[EpochRow]) -> None:
-    _curve(axes, epochs, [epoch.loss for epoch in epochs], "training loss (nats a sentence)")
+    _curve(axes, epochs, [epoch.loss for epoch in epochs], "training loss")
     axes.set_ylim(bottom=0)
 
 

@@ -12,9 +12,11 @@ from ner_elmo.config import BUNDLED_BILM, NO_ELMO
 from ner_elmo.intervals import Interval, ScoreIntervals
 from ner_elmo.metrics import Score
 from ner_elmo.report_data import ReportData
-from ner_elmo.report_page import percent, template
+from ner_elmo.report_page import percent, short, template
 
 CARD = "README.md"
+# said elsewhere in the card, or of the machine it was trained on
+_ELSEWHERE = ("train", "dev", "test", "output", "overwrite", "license", "dataset", "elmo", "elmo_options", "cache_dir")
 
 
 def write_card(directory: Path, report: ReportData) -> None:
@@ -36,12 +38,12 @@ def card(report: ReportData) -> str:
         types=sorted({kind for file in report.data if file.role == "train" for kind in file.entities}),
         ways=_reads(config),
         head="a CRF" if config["head"] == "crf" else "a softmax",
-        test_files=", ".join(f"`{file.path}`" for file in tests),
+        test_files=", ".join(f"`{short(file.path)}`" for file in tests),
         n_sentences=sum(file.sentences for file in tests),
         n_missed=sum(row[-1] for row in confused),
         n_spurious=sum(spurious),
         bundled=config["elmo"] == str(BUNDLED_BILM),
-        config=json.dumps(config, indent=1, ensure_ascii=False),
+        config=json.dumps({k: v for k, v in config.items() if k not in _ELSEWHERE}, ensure_ascii=False),
         versions=", ".join(f"{name} {number}" for name, number in report.versions.items()),
         row=_row,
         cell=_cell,

@@ -70,13 +70,18 @@ def template(name: str) -> Any:
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["percent"] = percent
+    environment.filters |= {"percent": percent, "short": short}
     return environment.get_template(name)
 
 
 def percent(share: float, digits: int = 2) -> str:
     """`percent(0.8694) == "86.94"`."""
     return f"{100 * share:.{digits}f}"
+
+
+def short(path: str) -> str:
+    """A path's file and the folder it lies in: what tells files apart to a reader."""
+    return "/".join(Path(path).parts[-2:])
 
 
 def segments(mistake: Mistake) -> Iterator[tuple[str, bool, bool]]:

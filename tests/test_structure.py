@@ -51,9 +51,9 @@ LEVELS = {
         ["cache", "figures"],
         ["report_page"],
         ["bundle", "training", "report"],
-        ["predictor", "model_card"],
+        ["predictor", "model_card", "suspects"],
         ["output"],
-        ["commands_scores", "commands_report"],
+        ["commands_scores", "commands_report", "commands_suspects"],
         ["__main__"],
     ],
 }
@@ -112,7 +112,7 @@ def test_importing_loads_nothing_heavy(package):
             "projector",
         )),
         ["-m", "ner_elmo"],
-        *(["-m", "ner_elmo", name] for name in ("evaluate", "report")),
+        *(["-m", "ner_elmo", name] for name in ("evaluate", "report", "suspects")),
     ],
 )  # fmt: skip
 def test_help_needs_no_keras(command):
