@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from ner_elmo.entities import Span
 from ner_elmo.judged import Judged
@@ -104,6 +105,18 @@ def mistakes(judged: Sequence[Judged]) -> list[Mistake]:
     found = [(pair, one) for one in judged for pair in pairs(one) if pair.kind != "right"]
     found.sort(key=lambda item: -item[0].confidence)  # stable: ties stay in the order of the file
     return [_in_context(pair, one) for pair, one in found]
+
+
+def worst(found: Sequence[Mistake], n: int) -> list[Mistake]:
+    """The n worst mistakes, the surest first: as many missed as spurious and wrong ones, as far as there are so many.
+
+    Most tokens are outside of entities, so a model is surer of what it misses than of what it finds: in one list of all,
+    missed entities would leave no room for the others.
+    """
+    kinds = [[m for m in found if m.kind == kind] for kind in ("missed", "spurious")]
+    kinds.append([m for m in found if m.kind not in ("missed", "spurious")])
+    in_turn = [mistake for rank in zip_longest(*kinds) for mistake in rank if mistake is not None]
+    return sorted(in_turn[:n], key=lambda mistake: -mistake.confidence)
 
 
 def _in_context(pair: Pair, one: Judged) -> Mistake:

@@ -20,7 +20,7 @@ from ner_elmo.intervals import Intervals, bootstrap
 from ner_elmo.judged import Judged, evaluation_of
 from ner_elmo.matches import Matches, matches
 from ner_elmo.metrics import Evaluation
-from ner_elmo.mistakes import Confusion, Mistake, confusion, mistakes
+from ner_elmo.mistakes import Confusion, Mistake, confusion, mistakes, worst
 from ner_elmo.model_directory import describe
 from ner_elmo.readers import Sentence
 
@@ -66,7 +66,7 @@ class TrainingRecord:
 
 @dataclass(frozen=True)
 class Measured:
-    """All that is measured on the test files. worst: the mistakes of which the model is surest, `n_mistakes` in all."""
+    """All that is measured on the test files. worst: some of the `n_mistakes`, see `worst`."""
 
     scores: Evaluation
     intervals: Intervals
@@ -79,10 +79,9 @@ class Measured:
     @classmethod
     def of(cls, judged: Sequence[Judged]) -> Measured:
         wrong = mistakes(judged)
-        return cls(
-            evaluation_of(judged), bootstrap(judged), matches(judged), confusion(judged), tuple(wrong[:N_WORST]), len(wrong),
-            calibration(judged),
-        )  # fmt: skip
+        scores, shown = evaluation_of(judged), tuple(worst(wrong, N_WORST))
+        found = bootstrap(judged), matches(judged), confusion(judged)
+        return cls(scores, *found, shown, len(wrong), calibration(judged))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from itertools import groupby
@@ -48,6 +49,7 @@ def page(report: ReportData) -> str:
     most = max((count for row in report.test.confusion.counts for count in row), default=1)
     return template("report.html.jinja").render(
         report=report,
+        config={name: value if isinstance(value, str) else json.dumps(value) for name, value in report.config.items()},
         figures=figures(report),
         types=sorted({kind for file in report.data for kind in file.entities}),
         n_sentences=sum(file.sentences for file in report.data if file.role == "test"),
@@ -55,7 +57,7 @@ def page(report: ReportData) -> str:
         ways=_WAYS,
         names=_NAMES,
         segments=segments,
-        shade=lambda count: f"{0.06 + 0.5 * math.log1p(count) / math.log1p(most):.2f}",
+        shade=lambda count: f"{0.04 + 0.55 * math.sqrt(count / most):.2f}",
     )
 
 

@@ -50,20 +50,20 @@ def with_errors(sentences: list[Sentence], n: int, seed: int = 1) -> tuple[list[
     return result, planted
 
 
+@pytest.mark.slow
 def test_planted_errors_are_found():
     pytest.importorskip("cleanlab", reason="the extra `suspects` is not installed")
-    sentences, planted = with_errors(corpus(240), 12)
-    config = TrainConfig(elmo="none", hidden_size=24, word_dim=24, epochs=10, learning_rate=0.01, dropout=0.2, batch_size=16)
+    sentences, planted = with_errors(corpus(300), 15)
+    config = TrainConfig(elmo="none", hidden_size=24, word_dim=24, epochs=12, learning_rate=0.01, dropout=0.2, batch_size=16)
     seen = []
-    found = find_suspects(config, sentences, n_folds=3, report=lambda done, total: seen.append((done, total)))
+    found = find_suspects(config, sentences, n_folds=2, report=lambda done, total: seen.append((done, total)))
     assert [suspect.score for suspect in found] == sorted(suspect.score for suspect in found)
     tokens = [(suspect.where, token) for suspect in found for token in range(suspect.start, suspect.end)]
-    first = tokens[: len(planted)]
-    hits = len(planted.intersection(first))
-    n_tokens = sum(len(sentence.tokens) for sentence in sentences)
-    by_chance = len(first) * len(planted) / n_tokens
-    assert hits >= 0.7 * len(planted) > 10 * by_chance
-    assert seen == sorted(seen) and seen[-1][0] == seen[-1][1]
+    hits = len(planted.intersection(tokens))
+    by_chance = len(planted) / sum(len(sentence.tokens) for sentence in sentences)  # of the tokens, one drawn at random
+    assert hits >= 0.5 * len(planted)
+    assert hits / len(tokens) >= 0.7 > 20 * by_chance
+    assert seen[-1][0] == seen[-1][1]
 
 
 def test_a_sentence_and_its_copies_share_a_fold():
