@@ -255,12 +255,12 @@ def test_a_page_is_well_formed_and_needs_nothing_from_elsewhere(name):
     html = html_of(name)
     found = Page(html)
     assert not {"script", "link", "iframe", "img", "object"} & set(found.tags)
-    for name, value in found.attributes:
-        if name in ("href", "xlink:href", "src"):
+    for attribute, value in found.attributes:
+        if attribute in ("href", "xlink:href", "src"):
             assert value.startswith("#")
-        assert not name.startswith("on")
+        assert not attribute.startswith("on")
     assert "@import" not in html and not re.search(r"url\((?!#)", html)
-    ids = [value for name, value in found.attributes if name == "id"]
+    ids = [value for attribute, value in found.attributes if attribute == "id"]
     assert len(ids) == len(set(ids))
     for target in re.findall(r'(?:href="|url\()#([\w-]+)', html):
         assert target in ids
