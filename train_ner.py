@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -18,7 +19,7 @@ from biLM.flags import add_flags, given
 from biLM.startup import start_keras
 from ner_elmo import report
 from ner_elmo.config import TrainConfig
-from ner_elmo.model_directory import check_output, remember
+from ner_elmo.model_directory import check_output, remember, write_runs
 from ner_elmo.readers import FileRead, read_sentences
 
 
@@ -52,7 +53,7 @@ def main(config: TrainConfig) -> None:
         console.print(str(file), soft_wrap=True)
 
     start_keras()
-    from ner_elmo import experiment
+    from ner_elmo import crf_baseline, experiment, figures, model_card, report_data, report_page
     from ner_elmo.elmo import ScalarMix
 
     material = experiment.gather(config, train, dev, test, console)
@@ -68,15 +69,21 @@ def main(config: TrainConfig) -> None:
     if len(results) > 1:
         report.print_results(results, out)
         out.print(report.seeds_line(results))
+        write_runs(output, seeds=[asdict(result) for result in results])
     if config.learning_curve:
         curve = experiment.learning_curve(config, material, best, console)
         report.print_results(curve, out)
         out.print(report.curve_line(curve), soft_wrap=True)
+        write_runs(output, learning_curve=[asdict(result) for result in curve])
+        figures.learning_curve(output / "learning_curve.png", *zip(*((r.sentences, r.test_f1) for r in curve), strict=True))
     if config.baseline:
-        from ner_elmo.crf_baseline import score_baseline
-
         console.print("training the baseline")
-        out.print(report.baseline_line(score_baseline(train, test), best.evaluation.strict), soft_wrap=True)
+        baseline = crf_baseline.score_baseline(train, test)
+        out.print(report.baseline_line(baseline, best.evaluation.strict), soft_wrap=True)
+        write_runs(output, baseline=asdict(baseline))
+    data = report_data.of_training(output, best.trained, (train, dev, test), best.judged, time.monotonic() - started)
+    console.print(f"report: {report_page.write_reports(output, data)}", soft_wrap=True)
+    model_card.write_card(output, data)
     out.print(f"model: {output} ({time.monotonic() - started:.0f} s)", soft_wrap=True)
 
 

@@ -39,7 +39,7 @@ def add(commands) -> None:
     near.add_argument("--n", type=int, default=10, metavar="N", help="how many. Default: 10.")
     near.set_defaults(run=_neighbours)
 
-    picture = commands.add_parser("picture", help="words' vectors in context as a t-SNE picture (needs matplotlib)")
+    picture = commands.add_parser("picture", help="words' vectors in context as a t-SNE picture")
     projector = commands.add_parser("projector", help="words' vectors in context for TensorBoard's projector")
     for command, target, what in ((picture, "FILE", "PNG to write"), (projector, "DIR", "directory to write")):
         _add_look(command)

@@ -117,7 +117,7 @@ def collect(
 
 
 def write_picture(found: Sequence[Occurrence], vectors: np.ndarray, target: Path, seed: int = 0) -> None:
-    """A t-SNE of vectors in context as a PNG, a colour a word. Needs matplotlib."""
+    """A t-SNE of vectors in context as a PNG, a colour a word."""
     if len(found) < 4:
         raise InputError(f"a picture needs at least 4 occurrences. Received: {len(found)}.")
     from matplotlib.figure import Figure

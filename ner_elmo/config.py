@@ -36,6 +36,8 @@ class TrainConfig:
     lang: str = option("en", "language code of spaCy's tokenizer, for raw text in annotated files and at prediction")
     output: str | None = option(None, "directory of the model; models/TIME when not given")
     overwrite: bool = option(False, "replace a model that stands in the output directory")
+    license: str | None = option(None, "licence of the model, for its card, such as cc-by-4.0")
+    dataset: str | None = option(None, "name of the data, for the card; the test file's folder when not given")
 
     elmo: str = option(str(BUNDLED_BILM), "ELMo weights (HDF5) or their directory; 'none': learned vectors alone")
     elmo_options: str | None = option(None, "options.json of the weights; found beside them when not given")

@@ -21,7 +21,8 @@ from ner_elmo.cache import Activations, Cache, default_directory
 from ner_elmo.confidence import learn_confidence
 from ner_elmo.config import NO_ELMO, TrainConfig
 from ner_elmo.gazetteers import Gazetteers, read_gazetteers
-from ner_elmo.metrics import Evaluation, evaluate
+from ner_elmo.judged import Judged, evaluation_of, judge
+from ner_elmo.metrics import Evaluation
 from ner_elmo.model_directory import write_scores
 from ner_elmo.predictor import NerTagger
 from ner_elmo.readers import Sentence, types_of
@@ -59,7 +60,7 @@ class Outcome:
     config: TrainConfig
     trained: Trained
     tagger: NerTagger
-    predicted: list[list[tuple]]  # spans of the test sentences with their confidences
+    judged: list[Judged]  # the test sentences
     evaluation: Evaluation
 
     @property
@@ -117,11 +118,8 @@ def run(config: TrainConfig, material: Material, console: Console) -> Outcome:
     tagger.confidence = learn_confidence(
         [sentence.spans for sentence in material.dev], tagger.tag_sentences([sentence.tokens for sentence in material.dev])
     )
-    predicted = tagger.tag_sentences([sentence.tokens for sentence in material.test])
-    spans = [[span for span, _ in entities] for entities in predicted]
-    lengths = [len(sentence.tokens) for sentence in material.test]
-    evaluation = evaluate([sentence.spans for sentence in material.test], spans, lengths)
-    return Outcome(config, trained, tagger, predicted, evaluation)
+    judged = judge(tagger, material.test)
+    return Outcome(config, trained, tagger, judged, evaluation_of(judged))
 
 
 def run_seeds(config: TrainConfig, material: Material, console: Console) -> tuple[Outcome, list[Result]]:

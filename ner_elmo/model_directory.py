@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from biLM.errors import InputError
-from biLM.files import read_object
+from biLM.files import read_object, write_object
 from ner_elmo.metrics import Evaluation
 
 FORMAT = 1
 DESCRIPTION = "model.json"
-SCORES = "scores.json"
+SCORES, RUNS = "scores.json", "runs.json"
 
 
 def check_output(directory: Path, overwrite: bool) -> None:
@@ -57,6 +57,13 @@ def last_model() -> Path:
     if not note.is_file():
         raise InputError("no model was trained here yet. Train one (python train_ner.py) or name one: --model DIR.")
     return Path(note.read_text(encoding="utf-8").strip())
+
+
+def write_runs(directory: Path, **runs: Any) -> None:
+    """Puts what several runs brought (seeds, learning curve, baseline) beside the model, in runs.json."""
+    path = directory / RUNS
+    known = read_object(path) if path.is_file() else {}
+    write_object(path, known | runs)
 
 
 def write_scores(directory: Path, evaluation: Evaluation) -> None:

@@ -100,7 +100,7 @@ class NerTagger:
             for chunk in _chunks(items):
                 sentences = [split(item) for item in chunk]
                 tokens = [sentence.tokens for row in sentences for sentence in row]
-                waiting.append((chunk, sentences, network.submit(self._emissions, tokens)))
+                waiting.append((chunk, sentences, network.submit(self.emissions, tokens)))
                 if len(waiting) > 1:
                     yield from self._finished(*waiting.popleft())
             while waiting:
@@ -115,9 +115,9 @@ class NerTagger:
 
     def tag_sentences(self, sentences: Sequence[Tokens]) -> list[list[tuple[Span, float]]]:
         """Spans of tokenised sentences, each with its confidence."""
-        return self._decode(self._emissions(sentences))
+        return self._decode(self.emissions(sentences))
 
-    def _emissions(self, sentences: Sequence[Tokens]) -> list[Batch]:
+    def emissions(self, sentences: Sequence[Tokens]) -> list[Batch]:
         """What the network says of the sentences, in batches of like length."""
         inputs = Prepared(self.features, [*sentences, ()])  # an empty one, to fill batches up with
         batches = []
@@ -138,7 +138,7 @@ class NerTagger:
         """For each sentence of a text its `n` most probable taggings, the best first."""
         sentences = self.tokenizer.sentences(text)
         found: list[list[Tagging]] = [[] for _ in sentences]
-        for positions, lengths, emissions in self._emissions([sentence.tokens for sentence in sentences]):
+        for positions, lengths, emissions in self.emissions([sentence.tokens for sentence in sentences]):
             for position, lattice, row in zip(
                 positions, forward_backward(emissions, lengths, self.scores), emissions, strict=True
             ):

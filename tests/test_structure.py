@@ -47,15 +47,17 @@ LEVELS = {
         ["formats", "metrics", "decoding", "confidence", "significance"],
         ["alignment"],
         ["readers", "cleaning", "reading_flags", "inputs", "pages"],
-        ["model_directory", "crf", "elmo"],
-        ["tagger"],
-        ["batching"],
-        ["cache"],
+        ["model_directory", "crf", "elmo", "marginals", "data_summary"],
+        ["judged"],
+        ["mistakes", "intervals", "calibration", "matches", "tagger"],
+        ["report_data", "batching"],
+        ["cache", "figures"],
+        ["report_page"],
         ["bundle", "training", "report", "crf_baseline"],
-        ["predictor"],
+        ["predictor", "model_card", "suspects"],
         ["output"],
         ["checks", "experiment"],
-        ["commands_scores", "commands_swap", "commands_data"],
+        ["commands_scores", "commands_swap", "commands_data", "commands_report", "commands_suspects"],
         ["__main__"],
     ],
 }
@@ -134,7 +136,10 @@ def test_importing_loads_nothing_heavy(package):
             "projector",
         )),
         ["-m", "ner_elmo"],
-        *(["-m", "ner_elmo", name] for name in ("evaluate", "compare", "swap", "check", "convert")),
+        *(
+            ["-m", "ner_elmo", name]
+            for name in ("evaluate", "compare", "swap", "check", "convert", "report", "suspects")
+        ),
     ],
 )  # fmt: skip
 def test_help_needs_no_keras(command):
@@ -144,4 +149,4 @@ def test_help_needs_no_keras(command):
     assert "usage:" in found.stdout
     imported = {line.rpartition("|")[2].strip() for line in found.stderr.splitlines()}
     assert "argparse" in imported
-    assert not imported & {"keras", "tensorflow", "jax", "spacy", "h5py"}
+    assert not imported & {"keras", "tensorflow", "jax", "spacy", "h5py", "matplotlib", "pydantic", "pandas"}

@@ -1,0 +1,51 @@
+"""Calibration: how often entities of a given confidence are right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ner_elmo.judged import Judged
+
+N_BINS = 10
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Predicted entities whose confidence lies in (low, high]: how many, their mean confidence, the share that is right."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Bins of equal width, without empty ones, and the expected calibration error.
+
+    error: the mean of |share right - mean confidence| over the bins, weighted by their entities; in [0, 1].
+    """
+
+    bins: tuple[Bin, ...]
+    error: float
+
+
+def calibration(judged: Sequence[Judged], n_bins: int = N_BINS) -> Calibration:
+    """Calibration of the predicted entities. Right: type and both borders. Says nothing of missed entities."""
+    pairs = [(p, span in one.gold) for one in judged for span, p in zip(one.predicted, one.confidences, strict=True)]
+    if not pairs:
+        return Calibration((), 0.0)
+    confidence, right = (np.array(side, np.float64) for side in zip(*pairs, strict=True))
+    number = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
+    bins = tuple(_bin(k, n_bins, confidence[number == k], right[number == k]) for k in np.unique(number).tolist())
+    error = sum(found.count * abs(found.accuracy - found.confidence) for found in bins) / len(pairs)
+    return Calibration(bins, error)
+
+
+def _bin(number: int, n_bins: int, confidence: np.ndarray, right: np.ndarray) -> Bin:
+    low, high = number / n_bins, (number + 1) / n_bins
+    return Bin(low, high, len(right), float(confidence.mean()), float(right.mean()))

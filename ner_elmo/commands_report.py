@@ -1,0 +1,52 @@
+"""`python -m ner_elmo report`: the one-page report of a model, again or on other files."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from biLM.startup import start_keras
+from ner_elmo.model_directory import describe
+from ner_elmo.readers import read_sentences
+
+
+def add(commands) -> None:
+    report = commands.add_parser(
+        "report",
+        help="the one-page report of a model, made again or on other files",
+        description="Makes report.html again from report.json, without the model; with --test, measures the model first.",
+    )
+    report.add_argument("model", type=Path, metavar="MODEL", help="model directory")
+    report.add_argument("--test", nargs="+", metavar="FILE", help="annotated files to measure the model on")
+    report.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="the page; with --test its numbers go beside it, as JSON. Default: MODEL/report.html, with --test "
+        "MODEL/report-NAME.html, NAME from the first file.",
+    )
+    report.set_defaults(run=_report)
+
+
+def _report(args: argparse.Namespace) -> None:
+    describe(args.model)
+    from ner_elmo.report_data import REPORT, read_report, write_report
+    from ner_elmo.report_page import PAGE, write_page
+
+    if not args.test:
+        print(write_page(args.out or args.model / PAGE, read_report(args.model / REPORT)))
+        return
+    page = args.out or args.model / f"report-{Path(args.test[0]).name.partition('.')[0]}.html"
+    report = _measured(args.model, args.test)
+    write_report(page.with_suffix(".json"), report)
+    print(write_page(page, report))
+
+
+def _measured(model: Path, files: list[str]):
+    sentences = read_sentences(files)
+    start_keras()
+    from ner_elmo.judged import judge
+    from ner_elmo.predictor import NerTagger
+    from ner_elmo.report_data import of_model
+
+    return of_model(model, judge(NerTagger.load(model), sentences))

@@ -1,0 +1,104 @@
+"""Suspected label errors: folds hide a sentence from its own tagger, and planted errors are found."""
+
+import random
+
+import numpy as np
+import pytest
+
+from biLM import InputError
+from ner_elmo.config import TrainConfig
+from ner_elmo.entities import Span, TagSet
+from ner_elmo.readers import Sentence
+from ner_elmo.suspects import Labels, Suspect, find_suspects, folds, suspects
+
+PEOPLE = ["Ada Lund", "Tomas Brandt", "Ines Okafor", "Olu Adeyemi", "Mira Castellanos", "Jonas Weir"]
+PLACES = ["Oslo", "Turin", "Ohrid", "Nairobi", "Halifax", "Bergen"]
+FRAMES = [  # all of seven tokens once filled in: TensorFlow traces anew for each length that it meets
+    "{p} left {l} at dawn .", "Nobody in {l} knew {p} .", "{p} met {p2} there .", "The ferry to {l} was late .",
+    "It rained hard in {l} today .", "{p} slept well in {l} .", "Again it rained all week long .", "From {l} we saw {p} .",
+]  # fmt: skip
+
+
+def corpus(n: int, seed: int = 0) -> list[Sentence]:
+    """Sentences made of frames, with their entities."""
+    rng, sentences = random.Random(seed), []
+    for number in range(n):
+        tokens: list[str] = []
+        spans = []
+        for word in rng.choice(FRAMES).split():
+            names = {"p": PEOPLE, "l": PLACES}.get(word.strip("{}")[:1]) if word.startswith("{") else None
+            piece = rng.choice(names).split() if names else [word]
+            if names:
+                spans.append(Span("PER" if names is PEOPLE else "LOC", len(tokens), len(tokens) + len(piece)))
+            tokens += piece
+        sentences.append(Sentence(tuple(tokens), tuple(spans), f"made.conll:{number}"))
+    return sentences
+
+
+def with_errors(sentences: list[Sentence], n: int, seed: int = 1) -> tuple[list[Sentence], set[tuple[str, int]]]:
+    """The same with n entities lost or of the wrong type, and where: (where, token)."""
+    rng, result, planted = random.Random(seed), list(sentences), set()
+    for position in rng.sample([k for k, s in enumerate(sentences) if s.spans], n):
+        sentence = sentences[position]
+        wrong = rng.choice(sentence.spans)
+        spans = [span for span in sentence.spans if span != wrong]
+        if rng.random() < 0.5:
+            spans = sorted([*spans, Span("LOC" if wrong.type == "PER" else "PER", wrong.start, wrong.end)])
+        result[position] = Sentence(sentence.tokens, tuple(spans), sentence.where)
+        planted |= {(sentence.where, token) for token in range(wrong.start, wrong.end)}
+    return result, planted
+
+
+@pytest.mark.slow
+def test_planted_errors_are_found():
+    pytest.importorskip("cleanlab", reason="the extra `suspects` is not installed")
+    sentences, planted = with_errors(corpus(300), 15)
+    config = TrainConfig(elmo="none", hidden_size=24, word_dim=24, epochs=12, learning_rate=0.01, dropout=0.2, batch_size=16)
+    seen = []
+    found = find_suspects(config, sentences, n_folds=2, report=lambda done, total: seen.append((done, total)))
+    assert [suspect.score for suspect in found] == sorted(suspect.score for suspect in found)
+    tokens = [(suspect.where, token) for suspect in found for token in range(suspect.start, suspect.end)]
+    hits = len(planted.intersection(tokens))
+    by_chance = len(planted) / sum(len(sentence.tokens) for sentence in sentences)  # of the tokens, one drawn at random
+    assert hits >= 0.5 * len(planted)
+    assert hits / len(tokens) >= 0.7 > 20 * by_chance
+    assert seen[-1][0] == seen[-1][1]
+
+
+def test_a_sentence_and_its_copies_share_a_fold():
+    sentences = corpus(60)
+    parts = folds(sentences, 4, seed=3)
+    assert sorted(position for part in parts for position in part) == list(range(60))
+    for part in parts:
+        inside = {sentences[position].tokens for position in part}
+        outside = {sentences[position].tokens for position in set(range(60)) - set(part)}
+        assert not inside & outside
+    assert parts == folds(sentences, 4, seed=3) != folds(sentences, 4, seed=4)
+
+
+def test_neighbouring_tokens_are_one_suspect():
+    pytest.importorskip("cleanlab", reason="the extra `suspects` is not installed")
+    labels = Labels(["LOC"])
+    sentences = [Sentence(("New", "York", "slept"), (Span("LOC", 0, 2),), f"a:{k}") for k in range(30)]
+    sentences.append(Sentence(("New", "York", "slept"), (), "a:30"))
+    rows = [np.array([[0.02, 0.96, 0.02], [0.02, 0.02, 0.96], [0.98, 0.01, 0.01]])] * 31
+    (found,) = suspects(sentences, rows, labels)
+    assert 0 <= found.score < 0.5
+    expected = Suspect("a:30", ("New", "York", "slept"), 0, 2, ("O", "O"), ("B-LOC", "I-LOC"), found.score)
+    assert found == expected
+    assert found.text == "[New York] slept"
+
+
+def test_tags_of_a_model_become_labels():
+    labels, tag_set = Labels(["LOC", "PER"]), TagSet(["LOC", "PER"])
+    of_tags = np.arange(9.0)[None]
+    assert tag_set.tags[:5] == ["O", "B-LOC", "I-LOC", "E-LOC", "S-LOC"]
+    assert labels.probabilities(of_tags, tag_set).tolist() == [[0, 1 + 4, 2 + 3, 5 + 8, 6 + 7]]
+
+
+def test_what_cannot_be_split_is_said():
+    with pytest.raises(InputError, match="the folds must be 2 to 1, the number of different sentences. Received: 5."):
+        folds([Sentence(("a",), (), "x:1")] * 3, 5, seed=1)
+    pytest.importorskip("cleanlab", reason="the extra `suspects` is not installed")
+    with pytest.raises(InputError, match="at least one entity"):
+        find_suspects(TrainConfig(), [Sentence(("a",), (), "x:1")])
