@@ -58,7 +58,7 @@ class NerTagger:
         tokenized: tokens are what stands between blanks, and a text is one sentence.
         """
         for text, sentences in self._tagged(texts, tokenized):
-            yield text, [entity for sentence, spans in sentences for entity in _entities(text, sentence, spans)]
+            yield text, [entity for sentence, spans in sentences for entity in entities_of(text, sentence, spans)]
 
     def tag_tokens(self, texts: Iterable[str], tokenized: bool = False) -> Iterator[tuple[TextSentence, list[Span]]]:
         """Yields each sentence of the texts with its spans over tokens, in order."""
@@ -120,7 +120,8 @@ def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
         yield chunk
 
 
-def _entities(text: str, sentence: TextSentence, spans: Sequence[tuple[Span, float]]) -> list[Entity]:
+def entities_of(text: str, sentence: TextSentence, spans: Sequence[tuple[Span, float]]) -> list[Entity]:
+    """Spans over the tokens of a sentence -> entities with offsets into its whole text."""
     entities = []
     for span, probability in spans:
         start, end = sentence.starts[span.start], sentence.ends[span.end - 1]

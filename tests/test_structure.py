@@ -42,7 +42,7 @@ LEVELS = {
         ["__main__"],
     ],
     "ner_elmo": [
-        ["entities", "config"],
+        ["entities", "config", "serve_options", "middleware"],
         ["readers", "metrics", "decoding"],
         ["model_directory", "crf", "elmo"],
         ["tagger"],
@@ -50,8 +50,10 @@ LEVELS = {
         ["cache"],
         ["bundle", "training", "report"],
         ["predictor"],
-        ["output"],
-        ["commands_scores"],
+        ["output", "layer_shares", "request_queue"],
+        ["demo"],
+        ["serve"],
+        ["commands_scores", "commands_serve"],
         ["__main__"],
     ],
 }
@@ -110,7 +112,7 @@ def test_importing_loads_nothing_heavy(package):
             "projector",
         )),
         ["-m", "ner_elmo"],
-        *(["-m", "ner_elmo", name] for name in ("evaluate",)),
+        *(["-m", "ner_elmo", name] for name in ("evaluate", "serve")),
     ],
 )  # fmt: skip
 def test_help_needs_no_keras(command):
