@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 
 @contextmanager
@@ -51,8 +51,7 @@ class Load:
 
     def _client(self, waiting: SimpleQueue[str]) -> list[float]:
         connection, taken = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120), []
-        while not waiting.empty():
-            text = waiting.get(timeout=1)
+        while (text := _next(waiting)) is not None:
             begin = time.perf_counter()
             connection.request("POST", "/entities", json.dumps({"text": text}), {"Content-Type": "application/json"})
             response = connection.getresponse()
@@ -62,3 +61,10 @@ class Load:
                 raise RuntimeError(f"status {response.status}: {answer[:200]!r}")
         connection.close()
         return taken
+
+
+def _next(waiting: SimpleQueue[str]) -> str | None:
+    try:
+        return waiting.get_nowait()
+    except Empty:
+        return None

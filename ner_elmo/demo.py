@@ -161,4 +161,4 @@ def _bar(parts: Sequence[tuple[float, str]]) -> str:
 
 def _headline(about: dict[str, Any]) -> str:
     types = ", ".join(escape(kind) for kind in about["types"])
-    return f"Named entities of your text: {types}. The text stays on this machine. [API](docs)"
+    return f"Named entities of your text: {types}. Texts are neither kept, logged nor passed on. [API](docs)"

@@ -40,6 +40,24 @@ def small_weights(tmp_path_factory):
     return write_bilm(tmp_path_factory.mktemp("bilm"), options, oracle.random_weights(options))
 
 
+@pytest.fixture(scope="session")
+def small_model(small_weights, tmp_path_factory):
+    """The directory of a tagger that knows its sentences."""
+    served = pytest.importorskip("served", reason="needs the extra `serve`", exc_type=ImportError)
+    return served.train_small(small_weights, tmp_path_factory.mktemp("served") / "model")
+
+
+@pytest.fixture(scope="session")
+def server(small_model):
+    """A server in a process of its own, with the demo page."""
+    from served import Process
+
+    server = Process(small_model, "--max-bytes", "50000", "--max-waiting", "64")
+    yield server
+    server.process.kill()
+    server.process.communicate()
+
+
 @pytest.fixture
 def full_disk(request, tmp_path):
     """A file system of few bytes: 12 MB, or as `indirect` parametrisation says."""
