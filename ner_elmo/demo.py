@@ -7,7 +7,7 @@ kept after its answer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -46,8 +46,8 @@ CSS = """
 """
 
 
-def mount_demo(app: FastAPI, queue: RequestQueue, about: dict[str, Any], seconds: float) -> Callable[[], None]:
-    """Puts the page at /; returns what ends the streams of open pages.
+def mount_demo(app: FastAPI, queue: RequestQueue, about: dict[str, Any], seconds: float) -> None:
+    """Puts the page at /.
 
     Arguments: about: what `GET /model` says; seconds: that an answer may take.
     """
@@ -57,7 +57,6 @@ def mount_demo(app: FastAPI, queue: RequestQueue, about: dict[str, Any], seconds
         app, _page(queue, about, seconds), path="/", theme=theme, css=CSS, footer_links=[], run_history=False,
         ssr_mode=False, pwa=False, enable_monitoring=False, mcp_server=False,
     )  # fmt: skip
-    return app.routes[-1].app.stop_event.set  # type: ignore[attr-defined]
 
 
 def _page(queue: RequestQueue, about: dict[str, Any], seconds: float) -> gr.Blocks:

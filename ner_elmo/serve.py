@@ -115,11 +115,10 @@ def create_app(tagger: NerTagger, model: Path, options: ServeOptions) -> FastAPI
     async def model_card() -> dict[str, Any]:
         return about
 
-    app.state.end_streams = lambda: None
     if options.demo:
         from ner_elmo.demo import mount_demo
 
-        app.state.end_streams = mount_demo(app, queue, about, options.timeout)
+        mount_demo(app, queue, about, options.timeout)
     return app
 
 
@@ -164,19 +163,14 @@ async def _hung_up(request: Request) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Says when it is ready, and ends the streams of open pages when it shall end."""
+    """Says when it is ready."""
 
     ready: Callable[[], None]
-    end_streams: Callable[[], None]
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self.ready()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self.end_streams()
-        await super().shutdown(sockets)
 
 
 class _NoMessages(logging.Filter):
@@ -198,7 +192,7 @@ def run(app: FastAPI, listening: socket.socket, options: ServeOptions, ready: Ca
     )  # fmt: skip
     logging.getLogger("uvicorn.error").addFilter(_NoMessages())
     server = _Server(config)
-    server.ready, server.end_streams = ready, app.state.end_streams
+    server.ready = ready
     server.run([listening])  # raises the signal again when all is done: it shall not end the process
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -1,6 +1,7 @@
 """What several tests share: files of random biLMs, and where the research copies are."""
 
 import json
+import signal
 import subprocess
 from pathlib import Path
 
@@ -49,13 +50,13 @@ def small_model(small_weights, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def server(small_model):
-    """A server in a process of its own, with the demo page."""
+    """A server in a process of its own, with the demo page. Whatever it was sent, it ends well and has logged nothing."""
     from served import Process
 
     server = Process(small_model, "--max-bytes", "50000", "--max-waiting", "64")
     yield server
-    server.process.kill()
-    server.process.communicate()
+    assert server.stop(signal.SIGINT) == 0
+    assert (server.stdout, len(server.stderr.splitlines())) == ("", 1), server.stderr
 
 
 @pytest.fixture
