@@ -148,6 +148,13 @@ def prediction_growth(place: Place) -> Row:
     return Row("prediction, by sentences", {str(n): place.once(*command, n) for n in (10_000, 1_000)})
 
 
+def serving(place: Place) -> Row:
+    """One sentence a request, by concurrent clients; and with each sentence tagged alone."""
+    command = ("serving", "--model", place.model(), "--annotated", place.annotated("test"), "--limit", 600, "--clients")
+    row = {f"{n} clients": place.once(*command, n) for n in (32, 16, 8, 1)}
+    return Row("serve", row | {f"{n} clients, one by one": place.once(*command, n, "--batch-tokens", 1) for n in (32, 8, 1)})
+
+
 def memory(place: Place) -> Row:
     sizes = (place.args.megabytes, 1)
     command = ("command", sys.executable, "predict.py", "--model", place.model())
@@ -171,6 +178,7 @@ ROWS: dict[str, Callable[[Place], Row]] = {
     "epoch.growth": epoch_growth,
     "prediction": prediction,
     "prediction.growth": prediction_growth,
+    "serving": serving,
     "memory": memory,
     "start": start,
 }

@@ -166,6 +166,29 @@ def prediction(args: argparse.Namespace) -> dict:
     return {"tokens_per_second": sum(map(len, text)) / seconds, "p50_ms": float(p50), "p95_ms": float(p95)}
 
 
+def serving(args: argparse.Namespace) -> dict:
+    """`python -m ner_elmo serve` on loopback, a sentence a request, each client one request at a time. p50_ms, p95_ms: from
+    request to answer, of all requests; clients run on the same cores."""
+    import numpy as np
+
+    from benchmarks.clients import Load, serving_process
+    from ner_elmo.readers import read_sentences as read_annotated
+
+    text = [sentence.tokens for sentence in read_annotated([args.annotated]) if 5 <= len(sentence.tokens) <= 50]
+    text = (text * (1 + args.limit // len(text)))[: args.limit]
+    with serving_process("--model", args.model, "--batch-tokens", str(args.batch_tokens)) as port:
+        load = Load(port, args.clients)
+        load.run([" ".join(tokens) for tokens in text[: args.limit // 4]])
+        seconds, milliseconds = load.run([" ".join(tokens) for tokens in text])
+    p50, p95 = np.percentile(milliseconds, [50, 95])
+    return {
+        "tokens_per_second": sum(map(len, text)) / seconds,
+        "requests_per_second": len(text) / seconds,
+        "p50_ms": float(p50),
+        "p95_ms": float(p95),
+    }
+
+
 def command(args: argparse.Namespace) -> dict:
     """A whole command: seconds, and its peak memory."""
     begin = time.perf_counter()
@@ -184,8 +207,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         training: ("--shape", "--text", "--steps", "--negatives", "--vocabulary"),
         epoch: ("--weights", "--annotated", "--limit"),
         prediction: ("--model", "--annotated", "--limit"),
+        serving: ("--model", "--annotated", "--limit", "--clients", "--batch-tokens"),
     }
     numbers = {"--limit": 1000, "--batch-size": 64, "--steps": 15, "--negatives": 2048, "--vocabulary": None}
+    numbers |= {"--clients": 1, "--batch-tokens": 2048}
     for measure, flags in options.items():
         one = names.add_parser(measure.__name__, help=(measure.__doc__ or "").partition(".")[0])
         for flag in flags:
@@ -203,7 +228,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     args = parse()
-    if args.measure is not command:
+    if args.measure not in (command, serving):
         start_keras()
     found = args.measure(args)
     peak = {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}

@@ -1,4 +1,4 @@
-"""python -m ner_elmo evaluate | compare | swap | check | convert | report | suspects"""
+"""python -m ner_elmo evaluate | compare | swap | check | convert | report | suspects | serve"""
 
 from __future__ import annotations
 
@@ -6,10 +6,17 @@ import argparse
 import sys
 
 from biLM.errors import run_command
-from ner_elmo import commands_data, commands_report, commands_scores, commands_suspects, commands_swap
+from ner_elmo import (
+    commands_data,
+    commands_report,
+    commands_scores,
+    commands_serve,
+    commands_suspects,
+    commands_swap,
+)
 
 # each adds its commands to the parser, and imports what is slow only when one runs
-MODULES = (commands_scores, commands_swap, commands_data, commands_report, commands_suspects)
+MODULES = (commands_scores, commands_swap, commands_data, commands_report, commands_suspects, commands_serve)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -70,3 +70,9 @@ def write_scores(directory: Path, evaluation: Evaluation) -> None:
     """Puts the test scores beside the model."""
     text = json.dumps(asdict(evaluation), indent=1) + "\n"
     (directory / SCORES).write_text(text, encoding="utf-8")
+
+
+def scores_of(directory: Path) -> dict[str, Any] | None:
+    """The test scores beside the model; None where there are none."""
+    path = directory / SCORES
+    return read_object(path) if path.is_file() else None

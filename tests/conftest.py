@@ -1,6 +1,7 @@
 """What several tests share: files of random biLMs, and where the research copies are."""
 
 import json
+import signal
 import subprocess
 from pathlib import Path
 
@@ -38,6 +39,24 @@ def small_weights(tmp_path_factory):
     """A small random biLM on disk."""
     options = oracle.random_options()
     return write_bilm(tmp_path_factory.mktemp("bilm"), options, oracle.random_weights(options))
+
+
+@pytest.fixture(scope="session")
+def small_model(small_weights, tmp_path_factory):
+    """The directory of a tagger that knows its sentences."""
+    served = pytest.importorskip("served", reason="needs the extra `serve`", exc_type=ImportError)
+    return served.train_small(small_weights, tmp_path_factory.mktemp("served") / "model")
+
+
+@pytest.fixture(scope="session")
+def server(small_model):
+    """A server in a process of its own, with the demo page. Whatever it was sent, it ends well and has logged nothing."""
+    from served import Process
+
+    server = Process(small_model, "--max-bytes", "50000", "--max-waiting", "64")
+    yield server
+    assert server.stop(signal.SIGINT) == 0
+    assert (server.stdout, len(server.stderr.splitlines())) == ("", 1), server.stderr
 
 
 @pytest.fixture

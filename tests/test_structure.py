@@ -43,7 +43,7 @@ LEVELS = {
         ["__main__"],
     ],
     "ner_elmo": [
-        ["entities", "config", "casing", "word_vectors", "gazetteers"],
+        ["entities", "config", "casing", "word_vectors", "gazetteers", "serve_options", "middleware"],
         ["formats", "metrics", "decoding", "confidence", "significance"],
         ["alignment"],
         ["readers", "cleaning", "reading_flags", "inputs", "pages"],
@@ -55,9 +55,17 @@ LEVELS = {
         ["report_page"],
         ["bundle", "training", "report", "crf_baseline"],
         ["predictor", "model_card", "suspects"],
-        ["output"],
-        ["checks", "experiment"],
-        ["commands_scores", "commands_swap", "commands_data", "commands_report", "commands_suspects"],
+        ["output", "layer_shares", "request_queue"],
+        ["checks", "experiment", "demo"],
+        ["serve"],
+        [
+            "commands_scores",
+            "commands_swap",
+            "commands_data",
+            "commands_report",
+            "commands_suspects",
+            "commands_serve",
+        ],
         ["__main__"],
     ],
 }
@@ -138,7 +146,7 @@ def test_importing_loads_nothing_heavy(package):
         ["-m", "ner_elmo"],
         *(
             ["-m", "ner_elmo", name]
-            for name in ("evaluate", "compare", "swap", "check", "convert", "report", "suspects")
+            for name in ("evaluate", "compare", "swap", "check", "convert", "report", "suspects", "serve")
         ),
     ],
 )  # fmt: skip

@@ -1,0 +1,72 @@
+"""`python -m ner_elmo serve`: a model as an HTTP API and a demo page."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import socket
+from importlib.util import find_spec
+from pathlib import Path
+
+from rich.console import Console
+
+from biLM.errors import InputError
+from biLM.flags import add_flags, given
+from biLM.startup import start_keras
+from ner_elmo.model_directory import describe, last_model
+from ner_elmo.serve_options import ServeOptions
+
+BACKLOG = 2048  # connections that the system holds while the model is loaded, and when many come at once
+
+
+def add(commands) -> None:
+    serve = commands.add_parser("serve", help="HTTP API and demo page of a model")
+    serve.add_argument("--model", type=Path, metavar="DIR", help="model directory; the one trained last when not given")
+    serve.add_argument("--elmo", metavar="WEIGHTS", help="run the tagger on another biLM of the same width")
+    add_flags(serve, ServeOptions)
+    serve.set_defaults(run=_serve)
+
+
+def _serve(args: argparse.Namespace) -> None:
+    options = ServeOptions(**given(args, ServeOptions))
+    model = args.model or last_model()
+    describe(model)
+    _check_installed(options)
+    listening = _listen(options)
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    start_keras()
+    from ner_elmo.predictor import NerTagger
+    from ner_elmo.serve import create_app, run
+
+    tagger = NerTagger.load(model, args.elmo)
+    _warm_up(tagger)
+    app = create_app(tagger, model, options)
+    where = f"[{options.host}]" if ":" in options.host else options.host
+    url = f"http://{where}:{listening.getsockname()[1]}"
+    run(app, listening, options, lambda: console.print(f"ready: {url} (API: {url}/docs; Ctrl-C ends it)"))
+
+
+def _check_installed(options: ServeOptions) -> None:
+    needed = ["fastapi", "fastapi_offline", "uvicorn"] + ["gradio"] * options.demo
+    missing = [name for name in needed if find_spec(name) is None]
+    if missing:
+        hint = " or leave the page out with --no-demo" if missing == ["gradio"] else ""
+        raise InputError(f'serve needs {", ".join(missing)}. Install the extra: pip install "ner-elmo[serve]"{hint}.')
+
+
+def _listen(options: ServeOptions) -> socket.socket:
+    """The socket, taken before the model is loaded. Raises InputError where it cannot be had."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        where = f"{options.host}, port {options.port}"
+        if error.errno == errno.EADDRINUSE:
+            raise InputError(f"{where}: is in use already. Name another --port, or 0 for a free one.") from None
+        raise InputError(f"{where}: cannot be listened on ({error.strerror}). Name another --host or --port.") from None
+
+
+def _warm_up(tagger) -> None:
+    """Batches of three shapes: after them TensorFlow has compiled for any."""
+    for size in (1, 2, 3):
+        tagger.tag_sentences([["A"] * size] * size)

@@ -1,0 +1,171 @@
+"""`RequestQueue`: the texts of many requests -> shared batches of sentences -> the entities of each request.
+
+Everything that waits lives on the event loop and needs no lock. One thread splits texts, one thread owns the network.
+Requests take turns, one sentence each, so that a short text never waits for the end of a long one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from biLM.text import TextSentence
+from ner_elmo.entities import Entity, Span
+from ner_elmo.predictor import NerTagger, entities_of
+
+Found = list[tuple[Span, float]]
+Result = TypeVar("Result")
+
+
+class QueueFull(RuntimeError):
+    """As many requests as may wait are waiting."""
+
+
+class TaggingFailed(RuntimeError):
+    """The network failed on a batch; the log says where, without the text."""
+
+
+class _Request:
+    """One request: its sentences in a row, and what was found in those that the network has seen."""
+
+    def __init__(self) -> None:
+        self.sentences: list[TextSentence] = []
+        self.found: list[Found] = []
+        self.taken = 0  # sentences that a batch holds or held
+        self.done: asyncio.Future[list[Found]] = asyncio.get_running_loop().create_future()
+
+    def add(self, found: Found) -> None:
+        """Takes the result of the next sentence: batches end in the order in which they were taken."""
+        self.found.append(found)
+        if len(self.found) == len(self.sentences) and not self.done.done():
+            self.done.set_result(self.found)
+
+
+class RequestQueue:
+    """Tags texts for many callers at once; an asynchronous context manager.
+
+    Arguments:
+        tagger: nobody else may use it.
+        max_waiting: requests that may wait or be worked on.
+        window: milliseconds that the first sentence of a batch waits for others.
+        batch_tokens: tokens of a batch, the two marks of each sentence included; a longer sentence is a batch of its own.
+
+    A tagger with `layer_norm` sees the whole batch when it looks at a sentence: it gets one sentence at a time.
+
+    Example: `async with RequestQueue(tagger) as queue: await queue.tag(["Text with names."])`.
+    """
+
+    def __init__(self, tagger: NerTagger, max_waiting: int = 256, window: float = 3.0, batch_tokens: int = 2048):
+        self.tagger, self.max_waiting, self.window, self.batch_tokens = tagger, max_waiting, window, batch_tokens
+        if getattr(tagger.tagger.elmo, "layer_norm", False):
+            self.batch_tokens = 1
+        self.waiting = 0  # requests
+        self._requests: deque[_Request] = deque()  # with sentences that no batch holds
+        self._arrived = asyncio.Event()
+        self._splitter, self._network = ThreadPoolExecutor(1, "splitter"), ThreadPoolExecutor(1, "network")
+        self._batches: asyncio.Task | None = None
+
+    async def __aenter__(self) -> RequestQueue:
+        self._batches = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._batches is not None
+        self._batches.cancel()
+        await asyncio.wait([self._batches])
+        for thread in (self._splitter, self._network):
+            thread.shutdown(wait=False, cancel_futures=True)
+
+    async def tag(self, texts: Sequence[str]) -> list[list[Entity]]:
+        """The entities of each text. A caller that is cancelled takes its sentences with it.
+
+        Raises: QueueFull; TaggingFailed.
+        """
+        if self.waiting >= self.max_waiting:
+            raise QueueFull(f"{self.waiting} requests are waiting")
+        self.waiting += 1
+        request = _Request()
+        try:
+            split = await self._in(self._splitter, self._split, request, texts)
+            request.sentences = [sentence for sentences in split for sentence in sentences]
+            if request.sentences:
+                self._requests.append(request)
+                self._arrived.set()
+                await request.done
+        finally:
+            request.done.cancel()
+            self.waiting -= 1
+        found = iter(request.found)
+        return [
+            [entity for sentence in sentences for entity in entities_of(text, sentence, next(found))]
+            for text, sentences in zip(texts, split, strict=True)
+        ]
+
+    async def sentences(self, text: str) -> list[TextSentence]:
+        """The sentences of a text, split as for `tag`."""
+        return await self._in(self._splitter, self.tagger.tokenizer.sentences, text)
+
+    async def with_network(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """Runs `work` where nothing else uses the network."""
+        return await self._in(self._network, work, *arguments)
+
+    async def _in(self, thread: ThreadPoolExecutor, work: Callable[..., Result], *arguments: Any) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(thread, work, *arguments)
+
+    def _split(self, request: _Request, texts: Sequence[str]) -> list[list[TextSentence]]:
+        """The sentences of each text; stops when nobody waits for them any more."""
+        return [self.tagger.tokenizer.sentences(text) for text in texts if not request.done.done()]
+
+    async def _run(self) -> None:
+        while True:
+            await self._arrived.wait()
+            await asyncio.sleep(self.window / 1000)
+            batch = self._take()
+            if not self._requests:
+                self._arrived.clear()
+            if batch:
+                await self._tag(batch)
+
+    def _take(self) -> list[tuple[_Request, TextSentence]]:
+        """The next batch: a sentence of each request in turn, as many as it may hold, and one at least."""
+        batch: list[tuple[_Request, TextSentence]] = []
+        room = self.batch_tokens
+        while self._requests:
+            request = self._requests[0]
+            if request.done.done():  # its caller went away, or a batch of its failed
+                self._requests.popleft()
+                continue
+            sentence = request.sentences[request.taken]
+            room -= len(sentence.tokens) + 2
+            if batch and room < 0:
+                break
+            batch.append((request, sentence))
+            request.taken += 1
+            self._requests.popleft()
+            if request.taken < len(request.sentences):
+                self._requests.append(request)
+        return batch
+
+    async def _tag(self, batch: list[tuple[_Request, TextSentence]]) -> None:
+        tokens = [sentence.tokens for _, sentence in batch]
+        work = asyncio.ensure_future(self._in(self._network, self.tagger.tag_sentences, tokens))
+        await asyncio.wait([work])
+        error = work.exception()
+        if error is not None:
+            _report(error)
+        for number, (request, _) in enumerate(batch):
+            if error is None:
+                request.add(work.result()[number])
+            elif not request.done.done():
+                request.done.set_exception(TaggingFailed(type(error).__name__))
+
+
+def _report(error: BaseException) -> None:
+    """Logs where a batch failed. The message is left out: it might quote the text."""
+    where = "".join(traceback.format_tb(error.__traceback__))
+    logging.getLogger(__name__).error("a batch failed with %s at\n%s", type(error).__name__, where)
