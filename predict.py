@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from biLM.errors import run_command
+from biLM.published import go_offline, resolve
 from biLM.startup import start_keras
 from ner_elmo.model_directory import describe, last_model
 
@@ -25,6 +26,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--text", nargs="+", metavar="TEXT", help="texts themselves")
     parser.add_argument("--model", metavar="DIR", help="model directory; the one trained last when not given")
     parser.add_argument("--elmo", metavar="WEIGHTS", help="run the tagger on another biLM of the same width")
+    parser.add_argument("--offline", action="store_true", help="download nothing, whatever --elmo names")
     parser.add_argument("--tokenized", action="store_true", help="a line is one sentence, its tokens stand between blanks")
     parser.add_argument(
         "--format", choices=("text", "jsonl", "conll"), default="text", help="Default: text, entities marked in it."
@@ -35,6 +37,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     model = args.model or last_model()
     describe(Path(model))
+    if args.offline:
+        go_offline()
+    if args.elmo:
+        resolve(args.elmo)
     start_keras()
 
     from ner_elmo import output

@@ -16,6 +16,7 @@ from rich.console import Console
 from biLM.errors import run_command
 from biLM.flags import add_flags, given
 from biLM.progress import progress
+from biLM.published import go_offline, resolve
 from biLM.startup import start_keras
 from ner_elmo import report
 from ner_elmo.config import NO_ELMO, TrainConfig
@@ -48,6 +49,9 @@ def main(config: TrainConfig) -> None:
     train, dev, test = (read_sentences(files, config.tag_scheme) for files in (config.train, config.dev, config.test))
     types = types_of(train)
     report.data_summary(config.train, train, dev, test, console)
+    if config.offline:
+        go_offline()
+    resolve(config.elmo)  # downloads, or says why not, before anything slow
 
     start_keras()
     from biLM import load_bilm

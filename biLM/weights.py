@@ -19,6 +19,7 @@ from biLM.errors import InputError
 from biLM.files import whole_file
 from biLM.model import BiLM
 from biLM.options import N_CHARACTERS, BiLMOptions
+from biLM.published import resolve
 from biLM.vocabulary import Vocabulary
 
 
@@ -96,7 +97,7 @@ def load_bilm(
     """Loads a biLM from weights.hdf5 (or a directory that holds one).
 
     Arguments:
-        path: the weights, or their directory.
+        path: the weights, or their directory, or a name that `biLM.published` knows.
         options: options.json; found beside the weights when None (see `find_options`).
         vocabulary: for word-id models; vocab.txt beside the weights when None.
         initial_state, stateful, top_layer: see `BiLM`.
@@ -105,7 +106,7 @@ def load_bilm(
 
     Example: `bilm = load_bilm("elmo_2x1024_128_2048cnn_1xhighway_weights.hdf5")`.
     """
-    path = Path(path)
+    path = resolve(path)
     if path.is_dir():
         path = path / "weights.hdf5"
     if not path.is_file():

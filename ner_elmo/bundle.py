@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from biLM import BiLM, InputError, load_bilm, save_bilm
+from biLM.published import reference
 from ner_elmo.batching import Features, Words
 from ner_elmo.cache import fingerprint
 from ner_elmo.config import NO_ELMO, TrainConfig
@@ -49,7 +50,7 @@ def _save_bilm(bilm: BiLM, directory: Path, config: TrainConfig) -> dict[str, An
     """Copies the biLM, unless it shall stay where it is; returns what model.json says of it."""
     says = {"width": bilm.width, "n_layers": bilm.n_layers, "fingerprint": fingerprint(bilm)}
     if not config.include_bilm:
-        return says | {"path": str(Path(config.elmo).absolute())}
+        return says | {"path": reference(config.elmo)}
     save_bilm(bilm, directory)
     return says
 

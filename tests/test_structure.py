@@ -16,6 +16,8 @@ LEVELS = {
             "files",
             "progress",
             "startup",
+            "download",
+            "published",
             "options",
             "characters",
             "batching",
