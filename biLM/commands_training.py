@@ -19,7 +19,7 @@ from biLM.flags import add_flags, from_mapping, given, option
 from biLM.options import BiLMOptions, CharCNNOptions, LSTMOptions
 from biLM.presets import PRESETS
 from biLM.progress import progress, show_training
-from biLM.published import NAMES_HELP, go_offline, resolve
+from biLM.published import NAMES_HELP, TFHUB, go_offline, resolve
 from biLM.startup import start_keras
 from biLM.training_options import TrainingOptions
 
@@ -195,6 +195,8 @@ def _tune(args: argparse.Namespace) -> None:
     text = _text(args)
     if args.offline:
         go_offline()
+    if args.weights.startswith(TFHUB):
+        raise InputError(f"tune needs weights. Received: {args.weights}.")
     weights = resolve(args.weights)
     start_keras()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from biLM.errors import InputError
 from biLM.progress import progress
-from biLM.published import NAMES_HELP, go_offline, resolve
+from biLM.published import NAMES_HELP, TFHUB, go_offline, resolve
 from biLM.startup import start_keras
 
 
@@ -96,6 +96,8 @@ def _embed(args: argparse.Namespace) -> None:
 
 
 def _dump_tokens(args: argparse.Namespace) -> None:
+    if args.weights.startswith(TFHUB):
+        raise InputError(f"dump-tokens needs weights. Received: {args.weights}.")
     bilm = _load(args)
 
     from biLM.embed import dump_tokens

@@ -1,4 +1,4 @@
-"""python -m ner_elmo evaluate"""
+"""python -m ner_elmo evaluate | export"""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import argparse
 import sys
 
 from biLM.errors import run_command
-from ner_elmo import commands_scores
+from ner_elmo import commands_export, commands_scores
 
-MODULES = (commands_scores,)  # each adds its commands to the parser, and imports what is slow only when one runs
+MODULES = (
+    commands_scores,
+    commands_export,
+)  # each adds its commands to the parser, and imports what is slow only when one runs
 
 
 def parser() -> argparse.ArgumentParser:
