@@ -14,13 +14,14 @@ import predict
 import train_ner
 from benchmarks.__main__ import parse as parse_benchmarks
 from biLM.__main__ import parser as bilm_parser
+from ner_elmo.__main__ import parser as ner_parser
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
 COMMANDS = [line for kind, text in BLOCKS if not kind for line in text.strip().splitlines()]
 PARSERS = {
     "train_ner.py": train_ner.parse, "predict.py": predict.parse, "biLM": bilm_parser().parse_args,
-    "benchmarks": parse_benchmarks,
+    "benchmarks": parse_benchmarks, "ner_elmo": ner_parser().parse_args,
 }  # fmt: skip
 
 

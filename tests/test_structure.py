@@ -97,6 +97,8 @@ TENSORFLOW = {
     "biLM/hub_state.py",
     "biLM/graph.py",
     "biLM/hub_export.py",
+    "ner_elmo/graph_decoding.py",
+    "ner_elmo/saved_model.py",
 }  # what reads or writes SavedModels
 
 
