@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 from biLM.errors import run_command
+from biLM.published import go_offline, resolve
 from biLM.startup import start_keras
 from ner_elmo.inputs import INPUTS, STYLES, Item, read_items
 from ner_elmo.model_directory import describe, last_model
@@ -29,6 +30,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--text", nargs="+", metavar="TEXT", help="texts themselves")
     parser.add_argument("--model", metavar="DIR", help="model directory; the one trained last when not given")
     parser.add_argument("--elmo", metavar="WEIGHTS", help="run the tagger on another biLM of the same width")
+    parser.add_argument("--offline", action="store_true", help="download nothing, whatever --elmo names")
     parser.add_argument("--tokenized", action="store_true", help="a line is one sentence, its tokens stand between blanks")
     parser.add_argument("--field", metavar="NAME", help="key or column of the text in rows. Default: text and the like.")
     parser.add_argument(
@@ -58,6 +60,10 @@ def main(args: argparse.Namespace) -> None:
     describe(Path(model))
     items = [Item(text) for text in args.text or ()]
     read = read_items(args.files, args.field, args.read_format) if args.files or not items else ()
+    if args.offline:
+        go_offline()
+    if args.elmo:
+        resolve(args.elmo)
     start_keras()
 
     from ner_elmo import output

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from biLM.errors import run_command
 from biLM.flags import add_flags, given
+from biLM.published import go_offline, resolve
 from biLM.startup import start_keras
 from ner_elmo import report
 from ner_elmo.config import TrainConfig
@@ -51,6 +52,9 @@ def main(config: TrainConfig) -> None:
     report.data_summary(config.train, train, dev, test, console)
     for file in read:
         console.print(str(file), soft_wrap=True)
+    if config.offline:
+        go_offline()
+    resolve(config.elmo)  # downloads, or says why not, before anything slow
 
     start_keras()
     from ner_elmo import crf_baseline, experiment, figures, model_card, report_data, report_page

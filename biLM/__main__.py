@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from biLM import commands_text, commands_training, commands_vectors
+from biLM import commands_hub, commands_text, commands_training, commands_vectors
 from biLM.errors import run_command
 
 
@@ -14,7 +14,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m biLM", description="Train, measure and run bidirectional language models."
     )
     commands = main.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (commands_text, commands_training, commands_vectors):
+    for module in (commands_text, commands_training, commands_vectors, commands_hub):
         module.add(commands)
     return main
 

@@ -19,6 +19,7 @@ from biLM.flags import add_flags, from_mapping, given, option
 from biLM.options import BiLMOptions, CharCNNOptions, LSTMOptions
 from biLM.presets import PRESETS
 from biLM.progress import progress, show_training
+from biLM.published import NAMES_HELP, TFHUB, go_offline, resolve
 from biLM.startup import start_keras
 from biLM.training_options import TrainingOptions
 
@@ -83,7 +84,8 @@ def _add_train(train: argparse.ArgumentParser) -> None:
 
 
 def _add_tune(tune: argparse.ArgumentParser) -> None:
-    tune.add_argument("weights", type=Path, metavar="WEIGHTS", help="weights.hdf5 or its directory")
+    tune.add_argument("weights", metavar="WEIGHTS", help=f"weights.hdf5 or its directory; or {NAMES_HELP}")
+    tune.add_argument("--offline", action="store_true", help="download nothing")
     tune.add_argument("--train", nargs="+", required=True, metavar="GLOB", help="training shards, as for `train`")
     tune.add_argument(
         "--heldout", nargs="+", required=True, metavar="GLOB", help="text whose perplexity is measured before and after"
@@ -191,6 +193,11 @@ def _go_on(training) -> None:
 def _tune(args: argparse.Namespace) -> None:
     training = from_mapping(TrainingOptions, _TUNING | given(args, TrainingOptions), "tune")
     text = _text(args)
+    if args.offline:
+        go_offline()
+    if args.weights.startswith(TFHUB):
+        raise InputError(f"tune needs weights. Received: {args.weights}.")
+    weights = resolve(args.weights)
     start_keras()
 
     from biLM.perplexity import perplexity
@@ -198,7 +205,7 @@ def _tune(args: argparse.Namespace) -> None:
     from biLM.tuning import start_tuning
 
     with progress("counting words") as report:
-        run, carried = start_tuning(args.weights, training, text, args.out, args.dropout, report)
+        run, carried = start_tuning(weights, training, text, args.out, args.dropout, report)
     if carried.shared:
         print(f"{carried.shared:,} words keep their softmax rows, {carried.new:,} are new", file=sys.stderr)
         run.prepare_to_evaluate()
@@ -207,7 +214,7 @@ def _tune(args: argparse.Namespace) -> None:
         print(f"{'before':20} {before.both}")
     else:
         print(
-            f"no softmax beside {args.weights}: it is learned anew, the first {training.warmup_steps:,} steps alone "
+            f"no softmax beside {weights}: it is learned anew, the first {training.warmup_steps:,} steps alone "
             "(the row of history.csv there is the perplexity before)", file=sys.stderr,
         )  # fmt: skip
     _go_on(run)

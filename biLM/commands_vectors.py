@@ -8,6 +8,7 @@ from pathlib import Path
 
 from biLM.errors import InputError
 from biLM.progress import progress
+from biLM.published import NAMES_HELP, TFHUB, go_offline, resolve
 from biLM.startup import start_keras
 
 
@@ -50,7 +51,8 @@ def add(commands) -> None:
 
 
 def _add_bilm(command: argparse.ArgumentParser) -> None:
-    command.add_argument("weights", metavar="WEIGHTS", help="weights.hdf5 or its directory")
+    command.add_argument("weights", metavar="WEIGHTS", help=f"weights.hdf5 or its directory; or {NAMES_HELP}")
+    command.add_argument("--offline", action="store_true", help="download nothing")
     command.add_argument("--options", metavar="FILE", help="options.json, found beside the weights when not given")
     command.add_argument(
         "--initial-state", choices=("warm", "zero"), default="warm", help="what each sentence starts from. Default: warm."
@@ -68,6 +70,9 @@ def _load(args: argparse.Namespace, stateful: bool = False):
         path = getattr(args, name, None)
         if path is not None and not path.is_file():
             raise InputError(f"{path}: no such file.")
+    if args.offline:
+        go_offline()
+    resolve(args.weights)
     start_keras()
 
     from biLM.weights import load_bilm
@@ -91,6 +96,8 @@ def _embed(args: argparse.Namespace) -> None:
 
 
 def _dump_tokens(args: argparse.Namespace) -> None:
+    if args.weights.startswith(TFHUB):
+        raise InputError(f"dump-tokens needs weights. Received: {args.weights}.")
     bilm = _load(args)
 
     from biLM.embed import dump_tokens

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,29 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         raise OSError(number, os.strerror(number), str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def check_free(directory: Path) -> None:
+    """Raises InputError where there is something already."""
+    if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
+        raise InputError(f"{directory}: must be a new directory, or an empty one. Name another.")
+
+
+@contextmanager
+def whole_directory(directory: Path) -> Iterator[Path]:
+    """Gives a directory beside `directory` to fill. It takes its place when the block ends well, and goes otherwise.
+
+    Raises: InputError where `directory` holds something already.
+    """
+    check_free(directory)
+    directory.absolute().parent.mkdir(parents=True, exist_ok=True)
+    partial = directory.absolute().with_name(f".{directory.absolute().name}.{os.getpid()}.partial")
+    partial.mkdir()
+    try:
+        yield partial
+        os.replace(partial, directory)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def read_object(path: str | Path) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from biLM.errors import InputError
 from biLM.files import whole_file
 from biLM.model import BiLM
 from biLM.options import N_CHARACTERS, BiLMOptions
+from biLM.published import TFHUB, resolve
+from biLM.tfhub import load_hub
 from biLM.vocabulary import Vocabulary
 
 
@@ -96,7 +98,8 @@ def load_bilm(
     """Loads a biLM from weights.hdf5 (or a directory that holds one).
 
     Arguments:
-        path: the weights, or their directory.
+        path: the weights, or their directory, or a name that `biLM.published` knows;
+            `tfhub:HANDLE_OR_DIRECTORY` gives a frozen `biLM.tfhub.HubBiLM`.
         options: options.json; found beside the weights when None (see `find_options`).
         vocabulary: for word-id models; vocab.txt beside the weights when None.
         initial_state, stateful, top_layer: see `BiLM`.
@@ -105,7 +108,11 @@ def load_bilm(
 
     Example: `bilm = load_bilm("elmo_2x1024_128_2048cnn_1xhighway_weights.hdf5")`.
     """
-    path = Path(path)
+    if str(path).startswith(TFHUB):
+        if options is not None or stateful or initial_state != "warm":
+            raise InputError(f"{path}: a TF-Hub module takes no options file, initial state or carried state.")
+        return load_hub(str(path), top_layer)  # type: ignore[return-value]  # all of a BiLM that frozen use needs
+    path = resolve(path)
     if path.is_dir():
         path = path / "weights.hdf5"
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""python -m ner_elmo evaluate | compare | swap | check | convert | report | suspects | serve"""
+"""python -m ner_elmo evaluate | compare | swap | check | convert | report | suspects | serve | export"""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from biLM.errors import run_command
 from ner_elmo import (
     commands_data,
+    commands_export,
     commands_report,
     commands_scores,
     commands_serve,
@@ -16,7 +17,15 @@ from ner_elmo import (
 )
 
 # each adds its commands to the parser, and imports what is slow only when one runs
-MODULES = (commands_scores, commands_swap, commands_data, commands_report, commands_suspects, commands_serve)
+MODULES = (
+    commands_scores,
+    commands_swap,
+    commands_data,
+    commands_report,
+    commands_suspects,
+    commands_serve,
+    commands_export,
+)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from biLM import BiLM, InputError, load_bilm, save_bilm
+from biLM.published import reference
+from biLM.tfhub import HubBiLM
 from ner_elmo.batching import Features, Words
 from ner_elmo.cache import fingerprint
 from ner_elmo.confidence import AS_IT_IS, Confidence
@@ -65,8 +67,8 @@ def save_model(
 def _save_bilm(bilm: BiLM, directory: Path, config: TrainConfig) -> dict[str, Any]:
     """Copies the biLM, unless it shall stay where it is; returns what model.json says of it."""
     says = {"width": bilm.width, "n_layers": bilm.n_layers, "fingerprint": fingerprint(bilm)}
-    if not config.include_bilm:
-        return says | {"path": str(Path(config.elmo).absolute())}
+    if not config.include_bilm or isinstance(bilm, HubBiLM):  # a module stays where its library keeps it
+        return says | {"path": reference(config.elmo)}
     save_bilm(bilm, directory)
     return says
 
@@ -100,11 +102,12 @@ def load_model(directory: Path, elmo: str | Path | BiLM | None = None) -> tuple[
 
 def _load_bilm(directory: Path, says: dict[str, Any], config: TrainConfig, elmo: str | Path | BiLM | None) -> BiLM:
     how: dict[str, Any] = {"initial_state": config.initial_state, "top_layer": config.top_layer}
-    if elmo is None and "path" in says:
-        return load_bilm(says["path"], config.elmo_options, **how)
-    if elmo is None:
+    if elmo is None and "path" not in says:
         return load_bilm(directory / "bilm", **how)
-    bilm = elmo if isinstance(elmo, BiLM) else load_bilm(elmo, **how)
+    if elmo is None:
+        bilm = load_bilm(says["path"], config.elmo_options, **how)
+    else:
+        bilm = elmo if isinstance(elmo, BiLM | HubBiLM) else load_bilm(elmo, **how)
     if (bilm.width, bilm.n_layers) != (says["width"], says["n_layers"]):
         raise InputError(
             f"{directory}: needs a biLM of width {says['width']} with {says['n_layers']} layers. "

@@ -25,6 +25,7 @@ from filelock import FileLock
 
 from biLM import BiLM, InputError
 from biLM.progress import Report
+from biLM.tfhub import HubBiLM
 from ner_elmo.batching import Tokens, mask_of
 
 FLOAT16_LIMIT = 65504.0
@@ -139,6 +140,8 @@ class Cache:
 
 def fingerprint(bilm: BiLM) -> str:
     """A hash of the biLM: weights, starting state and options."""
+    if isinstance(bilm, HubBiLM):
+        return bilm.fingerprint()
     digest = hashlib.sha256(json.dumps(bilm.options.to_dict(), sort_keys=True).encode())
     for variable in bilm.variables:
         if "seed" not in variable.path:  # dropout's random state

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from biLM.errors import InputError
 from biLM.files import read_object
 from biLM.flags import from_mapping, option
+from biLM.published import NAMES_HELP, TFHUB
 
 PROJECT = Path(__file__).resolve().parent.parent
 BUNDLED_BILM = PROJECT / "data" / "bilm"
@@ -39,8 +40,11 @@ class TrainConfig:
     license: str | None = option(None, "licence of the model, for its card, such as cc-by-4.0")
     dataset: str | None = option(None, "name of the data, for the card; the test file's folder when not given")
 
-    elmo: str = option(str(BUNDLED_BILM), "ELMo weights (HDF5) or their directory; 'none': learned vectors alone")
+    elmo: str = option(
+        str(BUNDLED_BILM), f"ELMo weights (HDF5) or their directory; {NAMES_HELP}; 'none': learned vectors alone"
+    )
     elmo_options: str | None = option(None, "options.json of the weights; found beside them when not given")
+    offline: bool = option(False, "download nothing, whatever --elmo names")
     initial_state: Literal["warm", "zero"] = option("warm", "what the biLM starts each sentence from")
     train_bilm: bool = option(False, "fine-tune the biLM with the tagger (slower: nothing can be cached)")
     include_bilm: bool = option(True, "copy the biLM into the model directory, so that it works anywhere")
@@ -105,6 +109,7 @@ class TrainConfig:
         reads = self.token_vectors or self.word_vectors or self.elmo != NO_ELMO
         _require(bool(reads), "without token_vectors and word_vectors there must be a biLM", "elmo='none'")
         _require(not (self.train_bilm and self.elmo == NO_ELMO), "train_bilm needs a biLM", "elmo='none'")
+        _require(not (self.train_bilm and self.elmo.startswith(TFHUB)), "a TF-Hub module cannot be fine-tuned", "train_bilm")
 
     @property
     def top_layer(self) -> int | None:

@@ -17,6 +17,8 @@ LEVELS = {
             "files",
             "progress",
             "startup",
+            "download",
+            "published",
             "options",
             "characters",
             "batching",
@@ -32,14 +34,15 @@ LEVELS = {
             "history",
             "checkpoint",
         ],
-        ["char_cnn", "lstm", "softmax", "row_table", "distribution"],
+        ["char_cnn", "lstm", "softmax", "row_table", "distribution", "hub_state"],
         ["model"],
-        ["weights", "language_model", "training_inputs"],
+        ["tfhub", "graph"],
+        ["weights", "language_model", "training_inputs", "hub_export"],
         ["perplexity", "embed", "exploration"],
         ["trained"],
         ["training"],
         ["tuning"],
-        ["commands_text", "commands_training", "commands_vectors"],
+        ["commands_text", "commands_training", "commands_vectors", "commands_hub"],
         ["__main__"],
     ],
     "ner_elmo": [
@@ -47,7 +50,7 @@ LEVELS = {
         ["formats", "metrics", "decoding", "confidence", "significance"],
         ["alignment"],
         ["readers", "cleaning", "reading_flags", "inputs", "pages"],
-        ["model_directory", "crf", "elmo", "marginals", "data_summary"],
+        ["model_directory", "crf", "elmo", "marginals", "data_summary", "graph_decoding"],
         ["judged"],
         ["mistakes", "intervals", "calibration", "matches", "tagger"],
         ["report_data", "batching"],
@@ -55,8 +58,8 @@ LEVELS = {
         ["report_page"],
         ["bundle", "training", "report", "crf_baseline"],
         ["predictor", "model_card", "suspects"],
-        ["output", "layer_shares", "request_queue"],
-        ["checks", "experiment", "demo"],
+        ["output", "layer_shares", "request_queue", "export_check"],
+        ["checks", "experiment", "demo", "saved_model", "onnx_tagger"],
         ["serve"],
         [
             "commands_scores",
@@ -65,6 +68,7 @@ LEVELS = {
             "commands_report",
             "commands_suspects",
             "commands_serve",
+            "commands_export",
         ],
         ["__main__"],
     ],
@@ -141,12 +145,12 @@ def test_importing_loads_nothing_heavy(package):
         ["train_ner.py"], ["predict.py"], ["-m", "biLM"],
         *(["-m", "biLM", name] for name in (
             "prepare", "vocab", "train", "tune", "perplexity", "embed", "dump", "dump-tokens", "neighbours", "picture",
-            "projector",
+            "projector", "export-hub",
         )),
         ["-m", "ner_elmo"],
         *(
             ["-m", "ner_elmo", name]
-            for name in ("evaluate", "compare", "swap", "check", "convert", "report", "suspects", "serve")
+            for name in ("evaluate", "compare", "swap", "check", "convert", "report", "suspects", "serve", "export")
         ),
     ],
 )  # fmt: skip

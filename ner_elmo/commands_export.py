@@ -1,0 +1,44 @@
+"""`python -m ner_elmo export`: a model for servers that have never heard of this project."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from biLM.files import check_free
+from biLM.published import go_offline, resolve
+from biLM.startup import start_keras
+from ner_elmo.model_directory import describe
+
+
+def add(commands) -> None:
+    export = commands.add_parser("export", help="write a model as a SavedModel or as ONNX, for other servers")
+    export.add_argument("model", type=Path, metavar="MODEL", help="model directory")
+    export.add_argument(
+        "--format", choices=("saved_model", "onnx"), default="saved_model",
+        help="saved_model: strings in, spans out, for TensorFlow Serving; onnx: the tagger on ready activations. "
+        "Default: saved_model.",
+    )  # fmt: skip
+    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="new directory to write")
+    export.add_argument("--elmo", metavar="WEIGHTS", help="put another biLM of the same width in the place of its own")
+    export.add_argument("--offline", action="store_true", help="download nothing, whatever --elmo names")
+    export.set_defaults(run=_export)
+
+
+def _export(args: argparse.Namespace) -> None:
+    describe(args.model)
+    check_free(args.out)
+    if args.offline:
+        go_offline()
+    if args.elmo:
+        resolve(args.elmo)
+    start_keras()
+    from ner_elmo.predictor import NerTagger
+
+    tagger = NerTagger.load(args.model, args.elmo)
+    if args.format == "saved_model":
+        from ner_elmo.saved_model import export_saved_model as write
+    else:
+        from ner_elmo.onnx_tagger import export_onnx as write
+    n_sentences = write(tagger, args.out)
+    print(f"{args.out}: {args.format}, equal to {args.model} on {n_sentences} sentences")

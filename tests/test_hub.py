@@ -1,0 +1,218 @@
+"""TensorFlow Hub's ELMo modules in and out: TF1-format modules made here, and our own export, read by tensorflow_hub."""
+
+import json
+
+import numpy as np
+import oracle
+import pytest
+import tensorflow as tf
+import tensorflow_hub
+from conftest import SENTENCES, write_bilm
+
+from biLM import InputError, load_bilm
+from biLM.__main__ import parser
+from biLM.errors import run_command
+from biLM.hub_export import export_hub
+from biLM.tfhub import ALONE, EQUAL, PADDED, HubBiLM
+from biLM.vocabulary import Vocabulary
+from ner_elmo import NerTagger
+from ner_elmo.bundle import save_model
+from ner_elmo.cache import Cache
+from ner_elmo.config import TrainConfig
+from ner_elmo.entities import Span
+from ner_elmo.readers import Sentence
+from ner_elmo.training import train_tagger
+
+P = 3
+
+
+def tf1_module(directory, kind: str):
+    """A module in the format of google/elmo/2 (a TF1 graph, no tags, tfhub_module.pb), of a faulty kind or a plain one.
+
+    carrying, carrying new: keep a state from call to call, in the two kinds of TF1's variables.
+    padding: results depend on padding; batch: on batch-mates too; random.
+    """
+    v1, new = tf.compat.v1, kind == "carrying new"
+    with tf.Graph().as_default(), v1.Session() as session:
+        tokens = v1.placeholder(tf.string, [None, None], "tokens")
+        lengths = v1.placeholder(tf.int32, [None], "sequence_len")
+        table = v1.get_variable(
+            "table", initializer=np.random.default_rng(0).normal(size=(97, P)).astype(np.float32), use_resource=new
+        )
+        state = v1.get_variable("state", initializer=np.full(P, 0.5, np.float32), trainable=False, use_resource=new)
+        real = tf.cast(tf.sequence_mask(lengths, tf.shape(tokens)[1]), tf.float32)[:, :, None]
+        words = tf.gather(table, tf.strings.to_hash_bucket_fast(tokens, 97)) * real
+        extra = {
+            "padding": lambda: tf.cast(tf.shape(tokens)[1], tf.float32),
+            "batch": lambda: tf.cast(tf.shape(tokens)[0], tf.float32),
+            "random": lambda: tf.random.uniform([]),
+        }.get(kind, lambda: 0.0)()
+        forward, backward = tf.cumsum(words, axis=1) + state + extra, tf.cumsum(words, axis=1, reverse=True)
+        if kind.startswith("carrying"):
+            with tf.control_dependencies([forward]):
+                changed = state.assign(state + tf.reduce_sum(words, axis=[0, 1]))
+            with tf.control_dependencies([changed]):
+                forward = tf.identity(forward)
+        lower = tf.concat([forward, backward], axis=-1)
+        outputs = {
+            "word_emb": words,
+            "lstm_outputs1": lower,
+            "lstm_outputs2": tf.tanh(lower),
+            "elmo": lower,
+            "default": lower[:, 0],
+        }
+        signature = v1.saved_model.predict_signature_def({"tokens": tokens, "sequence_len": lengths}, outputs)
+        name = "default" if kind == "unnamed" else "tokens"
+        session.run(v1.global_variables_initializer())
+        builder = v1.saved_model.Builder(str(directory))
+        builder.add_meta_graph_and_variables(session, tags=[], signature_def_map={name: signature})
+        builder.save()
+    (directory / "tfhub_module.pb").write_bytes(b"\x08\x03")
+    return directory
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    ("kind", "together"),
+    [("plain", PADDED), ("carrying", PADDED), ("carrying new", PADDED), ("padding", EQUAL), ("batch", ALONE)],
+)
+def test_a_sentence_depends_on_itself_alone(tmp_path, kind, together):
+    bilm = load_bilm(f"tfhub:{tf1_module(tmp_path / 'm', kind)}")
+    assert isinstance(bilm, HubBiLM)
+    assert (bilm.width, bilm.n_layers, bilm.together) == (2 * P, 3, together)
+    sentences = [*SENTENCES, ["many"] * 900, [], *SENTENCES[::-1]]
+    found = bilm.embed(sentences)
+    for sentence, activations in zip(sentences, found, strict=True):
+        assert activations.shape == (3, len(sentence), 2 * P)
+        if sentence:
+            np.testing.assert_allclose(activations, bilm.embed([sentence])[0], atol=1e-5)
+            np.testing.assert_array_equal(activations[0, :, :P], activations[0, :, P:])
+            np.testing.assert_allclose(np.tanh(activations[1]), activations[2], atol=1e-6)
+    words = np.cumsum(found[0][0, :, :P], axis=0)
+    expected = {"padding": len(SENTENCES[0]), "batch": 1}.get(kind, 0) + 0.5 + words
+    np.testing.assert_allclose(found[0][1, :, :P], expected, atol=1e-4)  # from the state that was saved
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("random", "must give the same vectors for the same sentence"),
+        ("unnamed", "must have the signature 'tokens'. It has: default"),
+    ],
+)
+def test_modules_that_are_no_elmo(tmp_path, kind, message):
+    with pytest.raises(InputError, match=message):
+        load_bilm(f"tfhub:{tf1_module(tmp_path / 'm', kind)}")
+
+
+def test_mistakes(tmp_path, monkeypatch, small_weights):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty: cannot be loaded: .*contains neither"):
+        load_bilm(f"tfhub:{tmp_path}/empty")
+    with pytest.raises(InputError, match="must be a URL or a directory"):
+        load_bilm("tfhub:google/elmo/3")
+    with pytest.raises(InputError, match="takes no options file, initial state or carried state"):
+        load_bilm("tfhub:x", initial_state="zero")
+    with pytest.raises(InputError, match="a TF-Hub module cannot be fine-tuned"):
+        TrainConfig(elmo="tfhub:x", train_bilm=True)
+    monkeypatch.setenv("NER_ELMO_OFFLINE", "1")
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
+    with pytest.raises(
+        InputError, match=f"is not here, and this is offline. Unpack the module into {tmp_path}/[0-9a-f]{{40}}"
+    ):
+        load_bilm("tfhub:https://tfhub.dev/google/elmo/3")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_tagger_on_a_module_is_saved_with_its_name(tmp_path):
+    module = tf1_module(tmp_path / "module", "carrying")
+    config = TrainConfig(elmo=f"tfhub:{module}", hidden_size=8, epochs=1, token_vectors=False)
+    sides = [[Sentence(tuple(tokens), (Span("PER", 0, 1),)) for tokens in SENTENCES]] * 2
+    bilm = load_bilm(config.elmo)
+    cache = Cache(tmp_path / "cache", 10**9)
+    tokens = [sentence.tokens for sentence in sides[0]]
+    activations = tuple(cache.activations(bilm, tokens) for _ in sides)
+    assert [side.found.hits for side in activations] == [0, len(SENTENCES)]
+    trained = train_tagger(config, ["PER"], *sides, bilm, activations)
+    save_model(tmp_path / "model", trained.tagger, trained.features, config, {})
+    description = json.loads((tmp_path / "model" / "model.json").read_text())["bilm"]
+    assert description == {"width": 6, "n_layers": 3, "fingerprint": bilm.fingerprint(), "path": f"tfhub:{module}"}
+    assert not (tmp_path / "model" / "bilm").exists()
+    here = NerTagger(trained.tagger, trained.features).tag_sentences(tokens)
+    assert NerTagger.load(tmp_path / "model").tag_sentences(tokens) == here
+
+
+SHAPES = {
+    "as published": {}, "short tokens": {"char_cnn__max_characters_per_token": 8},
+    "words, one layer, no projection": {"lstm__n_layers": 1, "lstm__projection_dim": 12, "char_cnn": None},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=SHAPES.values(), ids=SHAPES.keys())
+def exported(request, tmp_path_factory):
+    """A biLM, and the directory of its export."""
+    folder = tmp_path_factory.mktemp("exported")
+    options = oracle.random_options(**request.param)
+    words = ["<S>", "</S>", "<UNK>", "The", "harbour", "x", "Ålesund"]
+    if options["char_cnn"] is None:
+        del options["char_cnn"]
+        Vocabulary(words).write(folder / "vocab.txt")
+    write_bilm(folder, options, oracle.random_weights(options, n_words=len(words)))
+    bilm = load_bilm(folder, initial_state="zero" if request.param else "warm")
+    export_hub(bilm, folder / "module")
+    return bilm, folder / "module"
+
+
+ODD = [*SENTENCES, ["</S>", "a", "<S>"], ["e\u0301", "\u200d", "same", "same"], ["x" * 5000]]
+
+
+def test_our_export_is_read_by_us(exported):
+    bilm, module = exported
+    again = load_bilm(f"tfhub:{module}")
+    assert (again.width, again.n_layers, again.together) == (bilm.width, bilm.n_layers, PADDED)
+    for found, expected in zip(again.embed([*ODD, []]), bilm.embed([*ODD, []]), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_our_export_is_read_by_tensorflow_hub_alone(exported):
+    bilm, directory = exported
+    module = tensorflow_hub.load(str(directory))
+    assert {"default", "tokens"} <= set(module.signatures)
+    texts = [" ".join(sentence) for sentence in ODD]
+    outputs = module.signatures["default"](tf.constant([*texts, "", "  two   blanks "]))
+    p = bilm.options.lstm.projection_dim
+    assert outputs["word_emb"].shape[-1] == p
+    for row, expected in enumerate(bilm.embed([*ODD, [], ["two", "blanks"]])):
+        n = expected.shape[1]
+        np.testing.assert_allclose(outputs["word_emb"][row, :n], expected[0, :, :p], atol=1e-5)
+        for k in range(1, bilm.n_layers):
+            np.testing.assert_allclose(outputs[f"lstm_outputs{k}"][row, :n], expected[k], atol=1e-5)
+            assert not np.any(outputs[f"lstm_outputs{k}"][row, n:])
+        mixed = expected.mean(axis=0)
+        np.testing.assert_allclose(outputs["elmo"][row, :n], mixed, atol=1e-5)
+        np.testing.assert_allclose(
+            outputs["default"][row], mixed.mean(axis=0) if n else np.zeros_like(outputs["default"][row]), atol=1e-5
+        )
+
+
+def run(*arguments) -> int:
+    args = parser().parse_args(list(map(str, arguments)))
+    return run_command("biLM", lambda: args.run(args))
+
+
+def test_the_command(small_weights, tmp_path, capsys):
+    assert run("export-hub", small_weights, "--out", tmp_path / "m") == 0
+    assert capsys.readouterr().out == f"{tmp_path}/m: signatures default, tokens\n"
+    (tmp_path / "t.txt").write_text("a b c\n")
+    assert run("embed", f"tfhub:{tmp_path}/m", tmp_path / "t.txt", tmp_path / "o.hdf5", "--layers", "top") == 0
+    capsys.readouterr()
+    for arguments, message in (
+        (("export-hub", small_weights, "--out", tmp_path / "m"), "m: must be a new directory, or an empty one"),
+        (("export-hub", "tfhub:x", "--out", tmp_path / "n"), "export-hub needs weights. Received: tfhub:x"),
+        (("dump-tokens", "tfhub:x", tmp_path / "t.txt", tmp_path / "o"), "dump-tokens needs weights"),
+        (("embed", f"tfhub:{tmp_path}/m", tmp_path / "t.txt", tmp_path / "o", "--stateful"), "takes no options file"),
+    ):
+        assert run(*arguments) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1 and message in lines[0]
+    assert {path.name for path in tmp_path.iterdir()} == {"m", "t.txt", "o.hdf5"}
