@@ -46,12 +46,27 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--min-confidence", type=float, default=0.0, metavar="X", help="leave out entities below. Default: 0."
     )
     parser.add_argument(
+        "--min-precision", type=float, metavar="X",
+        help="leave out entities below the confidence from which on dev entities had this precision",
+    )  # fmt: skip
+    parser.add_argument(
+        "--n-best",
+        type=int,
+        default=0,
+        metavar="N",
+        help="with --format jsonl: the N most probable taggings of each sentence too",
+    )
+    parser.add_argument(
         "--rank-by-doubt", action="store_true",
         help="the text with the least confident entity first, texts without entities last; reads all input before it writes",
     )  # fmt: skip
     args = parser.parse_args(arguments)
     if not 0 <= args.min_confidence <= 1:
         parser.error(f"--min-confidence must be from 0 to 1. Received: {args.min_confidence}.")
+    if args.min_precision is not None and not 0 < args.min_precision <= 1:
+        parser.error(f"--min-precision must be above 0 and at most 1. Received: {args.min_precision}.")
+    if args.n_best < 0 or (args.n_best and args.format != "jsonl"):
+        parser.error(f"--n-best must be at least 0, and goes with --format jsonl. Received: {args.n_best}, {args.format}.")
     return args
 
 
@@ -70,7 +85,11 @@ def main(args: argparse.Namespace) -> None:
     from ner_elmo.predictor import NerTagger
 
     tagger = NerTagger.load(model, args.elmo)
-    found = output.results(tagger, chain(items, read), args.tokenized, args.min_confidence)
+    threshold = tagger.confidence.threshold(args.min_precision) if args.min_precision else None
+    lowest = max(args.min_confidence, threshold.confidence if threshold else 0.0)
+    found = output.results(tagger, chain(items, read), args.tokenized, lowest, args.n_best)
+    if threshold:
+        found = output.counted(found, threshold, args.min_precision)
     if args.rank_by_doubt:
         print("note: --rank-by-doubt reads the whole input before it writes", file=sys.stderr)
         found = output.ranked(found)

@@ -29,6 +29,8 @@ from ner_elmo.model_directory import DESCRIPTION, FORMAT, describe
 from ner_elmo.tagger import Tagger, build_tagger
 from ner_elmo.word_vectors import WordVectors
 
+WORDS = "words.txt"
+
 
 def save_model(
     directory: Path,
@@ -47,12 +49,7 @@ def save_model(
         description: dict[str, Any] = {"format": FORMAT, "types": list(tagger.head.types), "versions": _versions()}
         if features.bilm is not None:
             description["bilm"] = _save_bilm(features.bilm, partial / "bilm", config)
-        if features.words is not None:
-            (partial / "words.txt").write_text("".join(word + "\n" for word in features.words.words), encoding="utf-8")
-        if features.word_vectors is not None:
-            features.word_vectors.write(partial)
-        if features.gazetteers is not None:
-            features.gazetteers.write(partial)
+        write_features(partial, features)
         confidence.write(partial)
         tagger.save_weights(partial / "tagger.weights.h5")
         description |= details | {"config": config.to_dict()}
@@ -62,6 +59,26 @@ def save_model(
         os.replace(partial, directory)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_features(directory: Path, features: Features) -> None:
+    """Writes what a tagger reads beside its biLM."""
+    if features.words is not None:
+        (directory / WORDS).write_text("".join(word + "\n" for word in features.words.words), encoding="utf-8")
+    for part in (features.word_vectors, features.gazetteers):
+        if part is not None:
+            part.write(directory)
+
+
+def read_features(directory: Path, bilm: BiLM | None, casing: bool) -> Features:
+    """What `write_features` wrote."""
+    return Features(
+        bilm,
+        Words((directory / WORDS).read_text(encoding="utf-8").split("\n")[:-1]) if (directory / WORDS).is_file() else None,
+        word_vectors=WordVectors.of_directory(directory) if (directory / "word_vectors.npy").is_file() else None,
+        casing=casing,
+        gazetteers=Gazetteers.of_directory(directory) if (directory / "gazetteers").is_dir() else None,
+    )
 
 
 def _save_bilm(bilm: BiLM, directory: Path, config: TrainConfig) -> dict[str, Any]:
@@ -80,16 +97,12 @@ def load_model(directory: Path, elmo: str | Path | BiLM | None = None) -> tuple[
     """
     description = describe(directory)
     config = TrainConfig.from_dict(description["config"], str(directory / DESCRIPTION))
-    bilm = words = None
+    bilm = None
     if config.elmo != NO_ELMO:
         bilm = _load_bilm(directory, description["bilm"], config, elmo)
     elif elmo is not None:
         raise InputError(f"{directory}: was trained without ELMo, so no biLM can be put into it.")
-    if config.token_vectors:
-        words = Words((directory / "words.txt").read_text(encoding="utf-8").split("\n")[:-1])
-    vectors = WordVectors.of_directory(directory) if config.word_vectors else None
-    gazetteers = Gazetteers.of_directory(directory) if config.gazetteer else None
-    features = Features(bilm, words, word_vectors=vectors, casing=config.casing, gazetteers=gazetteers)
+    features = read_features(directory, bilm, config.casing)
     tagger = build_tagger(config, description["types"], **features.sizes)
     try:
         tagger.load_weights(directory / "tagger.weights.h5")

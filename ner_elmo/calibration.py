@@ -37,12 +37,17 @@ class Calibration:
 def calibration(judged: Sequence[Judged], n_bins: int = N_BINS) -> Calibration:
     """Calibration of the predicted entities. Right: type and both borders. Says nothing of missed entities."""
     pairs = [(p, span in one.gold) for one in judged for span, p in zip(one.predicted, one.confidences, strict=True)]
-    if not pairs:
+    return calibration_of([p for p, _ in pairs], [right for _, right in pairs], n_bins)
+
+
+def calibration_of(confidences: Sequence[float], right: Sequence[bool] | np.ndarray, n_bins: int = N_BINS) -> Calibration:
+    """Calibration of confidences, given which of the entities are right."""
+    confidence, right = np.asarray(confidences, np.float64), np.asarray(right, np.float64)
+    if not len(confidence):
         return Calibration((), 0.0)
-    confidence, right = (np.array(side, np.float64) for side in zip(*pairs, strict=True))
     number = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
     bins = tuple(_bin(k, n_bins, confidence[number == k], right[number == k]) for k in np.unique(number).tolist())
-    error = sum(found.count * abs(found.accuracy - found.confidence) for found in bins) / len(pairs)
+    error = sum(found.count * abs(found.accuracy - found.confidence) for found in bins) / len(confidence)
     return Calibration(bins, error)
 
 

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from ner_elmo.confidence import EDGE, Confidence
 from ner_elmo.decoding import Scores
 from ner_elmo.entities import TagSet, split_tag
 
 
 @dataclass(frozen=True)
 class Tables:
-    """What decoding looks up for each of the K tags: scores, and what the tags mean."""
+    """What decoding looks up for each of the K tags: scores, and what the tags mean; and what probabilities are worth."""
 
     transitions: tf.Tensor
     start: tf.Tensor
@@ -25,16 +26,18 @@ class Tables:
     closes: tf.Tensor  # True at E and S
     types: tf.Tensor
     iob2: tf.Tensor
+    confidence: Confidence
 
     @classmethod
-    def of(cls, scores: Scores, tag_set: TagSet) -> Tables:
+    def of(cls, scores: Scores, tag_set: TagSet, confidence: Confidence) -> Tables:
         parts = [split_tag(tag) for tag in tag_set.tags]
         iob2 = [f"{'B' if prefix in 'BS' else 'I'}-{kind}" if kind else prefix for prefix, kind in parts]
         transitions, start, end = (
             tf.constant(np.asarray(x, np.float64)) for x in (scores.transitions, scores.start, scores.end)
         )
         opens, closes = (tf.constant([prefix in letters for prefix, _ in parts]) for letters in ("BS", "ES"))
-        return cls(transitions, start, end, opens, closes, tf.constant([kind for _, kind in parts]), tf.constant(iob2))
+        types = tf.constant([kind for _, kind in parts])
+        return cls(transitions, start, end, opens, closes, types, tf.constant(iob2), confidence)
 
 
 def decode(emissions: tf.Tensor, mask: tf.Tensor, tables: Tables) -> dict[str, tf.Tensor]:
@@ -42,7 +45,7 @@ def decode(emissions: tf.Tensor, mask: tf.Tensor, tables: Tables) -> dict[str, t
 
     tags (B, T) IOB2 strings, "" in the padding; tag_scores (B, T), the probability of each tag.
     n_spans (B,); span_start, span_end (B, S) int32, half-open over tokens, span_type (B, S), span_score (B, S), the
-    probability that exactly this span has exactly this type. Beyond n_spans: -1, -1, "" and 0.
+    confidence that exactly this span has exactly this type. Beyond n_spans: -1, -1, "" and 0.
     """
     emissions = tf.cast(emissions, tf.float64)
     tags = _viterbi(emissions, mask, tables)
@@ -59,7 +62,15 @@ def decode(emissions: tf.Tensor, mask: tf.Tensor, tables: Tables) -> dict[str, t
     path = _along(emissions, tags, mask, tables)
     inside = tf.gather_nd(path, ends) - tf.gather_nd(path, starts)
     log_p = tf.gather_nd(here, starts) + inside + tf.gather_nd(after, ends) - tf.gather(log_z, starts[:, 0])
-    return found | _by_row(tags, starts, ends, tf.exp(tf.minimum(log_p, 0.0)), tables)
+    return found | _by_row(tags, starts, ends, _confidence(tf.exp(tf.minimum(log_p, 0.0)), tables.confidence), tables)
+
+
+def _confidence(p: tf.Tensor, learned: Confidence) -> tf.Tensor:
+    """`ner_elmo.confidence.Confidence` of probabilities."""
+    if learned.is_identity:
+        return p
+    p = tf.clip_by_value(p, EDGE, 1 - EDGE)
+    return tf.sigmoid(learned.slope * tf.math.log(p / (1 - p)) + learned.intercept)
 
 
 def _by_row(tags: tf.Tensor, starts: tf.Tensor, ends: tf.Tensor, scores: tf.Tensor, tables: Tables) -> dict[str, tf.Tensor]:

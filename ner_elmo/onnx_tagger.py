@@ -1,9 +1,11 @@
 """The tagger as ONNX, on ready activations; Viterbi and probabilities are NumPy (`ner_elmo.decoding`).
 
-tagger.onnx    mask (B, T) bool, activations (B, L+1, T, D) float32, characters (U, C) and words (U,) int32,
-               token_index (B, T) int32 -> emissions (B, T, K) float32; what a tagger does not read is no input of it
+tagger.onnx    mask (B, T) bool, activations (B, L+1, T, D) float32, characters (U, C), words and casing (U,) int32,
+               vectors (U, W) float32, token_index (B, T) int32, gazetteers (B, T, 4 * types) float32
+               -> emissions (B, T, K) float32; what a tagger does not read is no input of it
 tagger.json    tags; transitions (from, to), start and end scores, null where the scheme forbids; the biLM's shape
 words.txt      the words of a tagger with learned vectors, in the order of their ids, the first of which is 2
+the rest       confidence.json, word_vectors.*, gazetteers/ as in a model directory
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from biLM import BiLM
 from biLM.batching import batches_by_length
 from biLM.errors import InputError
 from biLM.files import read_object, whole_directory, write_object
-from ner_elmo.batching import Features, Prepared, Tokens, Words
+from ner_elmo.batching import Features, Prepared, Tokens
+from ner_elmo.bundle import read_features, write_features
+from ner_elmo.confidence import Confidence
 from ner_elmo.decoding import Scores, decode
 from ner_elmo.entities import Span, TagSet
 from ner_elmo.export_check import check, sample_sentences
@@ -38,9 +42,17 @@ class OnnxTagger:
     Example: `OnnxTagger.load("exported", load_bilm("weights.hdf5")).tag_sentences([["Ada", "Lund", "left", "."]])`.
     """
 
-    def __init__(self, session: Any, features: Features, scores: Scores, tag_set: TagSet, batch_size: int = 32):
+    def __init__(
+        self,
+        session: Any,
+        features: Features,
+        scores: Scores,
+        tag_set: TagSet,
+        confidence: Confidence,
+        batch_size: int = 32,
+    ):
         self.session, self.features, self.scores, self.tag_set = session, features, scores, tag_set
-        self.batch_size = batch_size
+        self.confidence, self.batch_size = confidence, batch_size
 
     @classmethod
     def load(cls, directory: str | Path, bilm: BiLM | None = None) -> OnnxTagger:
@@ -55,22 +67,21 @@ class OnnxTagger:
             raise InputError(f"{directory}/tagger.json: format must be {FORMAT}. Received: {says.get('format')!r}.")
         if (_shape(bilm) or None) != says["bilm"]:
             raise InputError(f"{directory}: needs a biLM like {says['bilm']}. Received: {_shape(bilm) or None}.")
-        words = None
-        if (directory / "words.txt").is_file():
-            words = Words((directory / "words.txt").read_text(encoding="utf-8").split("\n")[:-1])
         scores = Scores(*(_with_infinity(says[name]) for name in ("transitions", "start", "end")))
         session = InferenceSession(str(directory / "tagger.onnx"), providers=["CPUExecutionProvider"])
-        return cls(session, Features(bilm, words), scores, TagSet(says["types"]))
+        features = read_features(directory, bilm, bool(says["casing"]))
+        return cls(session, features, scores, TagSet(says["types"]), Confidence.read(directory))
 
     def tag_sentences(self, sentences: Sequence[Tokens]) -> list[list[tuple[Span, float]]]:
-        """Spans of tokenised sentences, each with its probability, as `NerTagger.tag_sentences`."""
+        """Spans of tokenised sentences, each with its confidence, as `NerTagger.tag_sentences`."""
         inputs = Prepared(self.features, sentences)
         result: dict[int, list[tuple[Span, float]]] = {}
         for positions in batches_by_length(inputs.lengths, self.batch_size):
             (emissions,) = self.session.run(None, flat(inputs.batch(positions)))
             found = decode(emissions, inputs.lengths[positions], self.scores, self.tag_set)
             result |= zip(positions, found, strict=True)
-        return [result[position] for position in range(len(sentences))]
+        ordered = (result[position] for position in range(len(sentences)))
+        return [[(span, self.confidence(p)) for span, p in spans] for spans in ordered]
 
 
 def flat(inputs: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -88,10 +99,9 @@ class FlatTagger(keras.Model):
         self.tagger = tagger
 
     def call(self, inputs):
-        nested = {name: inputs[name] for name in ("mask", "activations") if name in inputs}
-        if "words" in inputs:
-            nested["tokens"] = {name: inputs[name] for name in ("characters", "words", "token_index")}
-        return self.tagger(nested)
+        nested = {name: value for name, value in inputs.items() if name in ("mask", "activations", "gazetteers")}
+        tokens = {name: value for name, value in inputs.items() if name not in nested}
+        return self.tagger(nested | ({"tokens": tokens} if tokens else {}))
 
 
 def export_onnx(tagger: NerTagger, directory: Path) -> int:
@@ -109,9 +119,8 @@ def export_onnx(tagger: NerTagger, directory: Path) -> int:
     sentences = sample_sentences(features.words)
     with whole_directory(directory) as partial:
         write_object(partial / "tagger.json", _describe(tagger))
-        if features.words is not None:
-            text = "".join(word + "\n" for word in features.words.words)
-            (partial / "words.txt").write_text(text, encoding="utf-8")
+        write_features(partial, features)
+        tagger.confidence.write(partial)
         _write(tagger.tagger, flat(features.batch(sentences[:2])), partial / "tagger.onnx")
         found = OnnxTagger.load(partial, features.bilm).tag_sentences(sentences)
         check(tagger, sentences, [[(s.type, s.start, s.end, p) for s, p in spans] for spans in found])
@@ -121,7 +130,7 @@ def export_onnx(tagger: NerTagger, directory: Path) -> int:
 def _write(tagger: Tagger, example: dict[str, np.ndarray], path: Path) -> None:
     model = FlatTagger(tagger)
     model(example)
-    fixed = {"activations": (1, 3)}  # axes whose size is part of the model
+    fixed = {"activations": (1, 3), "vectors": (1,), "gazetteers": (2,)}  # axes whose size is part of the model
     signature = {
         name: keras.InputSpec(
             dtype=str(value.dtype), name=name,
@@ -137,7 +146,7 @@ def _write(tagger: Tagger, example: dict[str, np.ndarray], path: Path) -> None:
 def _describe(tagger: NerTagger) -> dict[str, Any]:
     scores = {name: _without_infinity(getattr(tagger.scores, name)) for name in ("transitions", "start", "end")}
     says = {"format": FORMAT, "types": list(tagger.tag_set.types), "tags": tagger.tag_set.tags, **scores}
-    return says | {"bilm": _shape(tagger.features.bilm) or None}
+    return says | {"casing": tagger.features.casing, "bilm": _shape(tagger.features.bilm) or None}
 
 
 def _shape(bilm: BiLM | None) -> dict[str, int]:

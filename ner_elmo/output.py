@@ -5,13 +5,16 @@ text[start:end] is an entity's text, in every style that has offsets.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any, TextIO
 
 from rich.console import Console
 
 from biLM.text import TextSentence, split_tokens
+from ner_elmo.confidence import Threshold
 from ner_elmo.entities import Entity, Span, tags_of
 from ner_elmo.formats import labelstudio
 from ner_elmo.formats.comma import csv_line
@@ -20,7 +23,7 @@ from ner_elmo.formats.spans_json import array_of
 from ner_elmo.formats.spans_json import json_line as one_line
 from ner_elmo.inputs import STYLES, Item
 from ner_elmo.pages import coloured, html
-from ner_elmo.predictor import NerTagger, entities_of
+from ner_elmo.predictor import NerTagger, Tagging, entities_of
 
 GIVEN = "entities_given"  # where a row's own `entities` go
 VERSION = "ner-elmo"
@@ -28,21 +31,24 @@ VERSION = "ner-elmo"
 
 @dataclass(frozen=True)
 class Result:
-    """A text with its entities. number: of the text in the input, from 1. doubt: one less the lowest confidence among
-    all entities found, also those that were left out; 0 without an entity."""
+    """A text with its entities. number: of the text in the input, from 1. dropped: entities that were left out. doubt: one
+    less the lowest confidence among all entities found, also those; 0 without an entity. n_best: of each sentence the most
+    probable taggings, where they were asked for."""
 
     item: Item
     number: int
     entities: Sequence[Entity]
     sentences: Sequence[tuple[TextSentence, Sequence[Span]]]
     doubt: float
+    dropped: int = 0
+    n_best: Sequence[Sequence[Tagging]] = ()
 
 
 def results(
-    tagger: NerTagger, items: Iterable[Item], tokenized: bool = False, min_confidence: float = 0.0
+    tagger: NerTagger, items: Iterable[Item], tokenized: bool = False, min_confidence: float = 0.0, n_best: int = 0
 ) -> Iterator[Result]:
     """Tags items in order. tokenized: tokens of raw text are what stands between blanks. Entities of less confidence are
-    left out."""
+    left out. n_best: how many taggings of each sentence to list; the network runs once more for them, text by text."""
 
     def split(item: Item) -> list[TextSentence]:
         given = item.given_sentences()
@@ -54,7 +60,21 @@ def results(
         kept = [(sentence, [pair for pair in spans if pair[1] >= min_confidence]) for sentence, spans in sentences]
         entities = [entity for sentence, spans in kept for entity in entities_of(item.text, sentence, spans)]
         lowest = min((confidence for _, spans in sentences for _, confidence in spans), default=1.0)
-        yield Result(item, number, entities, [(s, [span for span, _ in spans]) for s, spans in kept], 1 - lowest)
+        without = [(sentence, [span for span, _ in spans]) for sentence, spans in kept]
+        dropped = sum(len(spans) for _, spans in sentences) - len(entities)
+        taggings = tagger.n_best(item.text, n_best, [sentence for sentence, _ in sentences]) if n_best else ()
+        yield Result(item, number, entities, without, 1 - lowest, dropped, taggings)
+
+
+def counted(found: Iterable[Result], threshold: Threshold, wanted: float) -> Iterator[Result]:
+    """Passes results on, and says on stderr at the end what a wanted precision kept and dropped."""
+    kept = dropped = 0
+    for result in found:
+        kept, dropped = kept + len(result.entities), dropped + result.dropped
+        yield result
+    says = f"precision {wanted:g}: kept {kept:,} entities of confidence {threshold.confidence:.3f} and more, dropped {dropped:,}"
+    on_dev = f"on dev that had precision {threshold.precision:.4f} and recall {threshold.recall:.4f}"
+    print(f"{says}; {on_dev}", file=sys.stderr)
 
 
 def ranked(found: Iterable[Result]) -> list[Result]:
@@ -86,14 +106,33 @@ def _text(found: Iterable[Result], types: Sequence[str]) -> Iterator[str]:
 
 def _jsonl(found: Iterable[Result], types: Sequence[str]) -> Iterator[str]:
     for result in found:
-        yield json_line(result.item.text, result.entities, result.item.row) + "\n"
+        more = {"sentences": list(_taggings(result))} if result.n_best else {}
+        yield json_line(result.item.text, result.entities, result.item.row, more) + "\n"
 
 
-def json_line(text: str, entities: Sequence[Entity], row: Mapping[str, Any] | None = None) -> str:
+def _taggings(result: Result) -> Iterator[dict[str, Any]]:
+    for (sentence, _), taggings in zip(result.sentences, result.n_best, strict=True):
+        rows = [
+            {"probability": round(one.probability, 4), "entities": [_row(entity) for entity in one.entities]}
+            for one in taggings
+        ]
+        yield {"start": sentence.starts[0], "end": sentence.ends[-1], "n_best": rows}
+
+
+def _row(entity: Entity) -> dict[str, Any]:
+    return asdict(entity) | {"confidence": round(entity.confidence, 4)}
+
+
+def json_line(
+    text: str,
+    entities: Sequence[Entity],
+    row: Mapping[str, Any] | None = None,
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> str:
     """`{"text": ..., "entities": [{"type", "start", "end", "text", "confidence"}]}`, or a given row with `entities`."""
-    rows = [asdict(entity) | {"confidence": round(entity.confidence, 4)} for entity in entities]
+    rows = [_row(entity) for entity in entities]
     given = {GIVEN: row["entities"]} if row and "entities" in row else {}
-    return one_line({**(row or {"text": text}), **given, "entities": rows}).removesuffix("\n")
+    return one_line({**(row or {"text": text}), **given, "entities": rows, **more}).removesuffix("\n")
 
 
 def marked(text: str, entities: Sequence[Entity]) -> str:

@@ -134,9 +134,9 @@ class NerTagger:
         ordered = (result[position] for position in range(len(result)))
         return [[(span, self.confidence(probability)) for span, probability in spans] for spans in ordered]
 
-    def n_best(self, text: str, n: int) -> list[list[Tagging]]:
-        """For each sentence of a text its `n` most probable taggings, the best first."""
-        sentences = self.tokenizer.sentences(text)
+    def n_best(self, text: str, n: int, sentences: Sequence[TextSentence] | None = None) -> list[list[Tagging]]:
+        """For each sentence of a text its `n` most probable taggings, the best first. sentences: where they are known."""
+        sentences = self.tokenizer.sentences(text) if sentences is None else sentences
         found: list[list[Tagging]] = [[] for _ in sentences]
         for positions, lengths, emissions in self.emissions([sentence.tokens for sentence in sentences]):
             for position, lattice, row in zip(

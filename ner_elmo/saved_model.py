@@ -35,7 +35,7 @@ class ServingModule(tf.Module):
         super().__init__()
         features, network = tagger.features, tagger.tagger
         bilm = features.bilm
-        self.tables = Tables.of(tagger.scores, tagger.tag_set)
+        self.tables = Tables.of(tagger.scores, tagger.tag_set, tagger.confidence)
         self.lookups = []
         read_bilm = TokenReader(bilm) if bilm is not None else None
         if read_bilm is not None and read_bilm.table is not None:
@@ -88,12 +88,18 @@ def export_saved_model(tagger: NerTagger, directory: Path) -> int:
     """Writes the SavedModel, reads it back and compares it with the tagger; it appears whole and right, or not at all.
 
     Returns how many sentences were compared. Raises: InputError where the directory holds something, for a tagger on a
-    TF-Hub module, and on another backend than TensorFlow.
+    TF-Hub module or with word vectors, casing or lists of names, and on another backend than TensorFlow.
     """
     if keras.backend.backend() != "tensorflow":
         raise InputError(f"a SavedModel is made on TensorFlow. Received: KERAS_BACKEND={keras.backend.backend()}.")
     if isinstance(tagger.features.bilm, HubBiLM):
         raise InputError("a tagger on a TF-Hub module cannot be put into a SavedModel. Train one on weights.")
+    features = tagger.features
+    if features.word_vectors is not None or features.casing or features.gazetteers is not None:
+        raise InputError(
+            "a tagger with --word-vectors, --casing or --gazetteer cannot be put into a SavedModel. Export it as ONNX, or "
+            "train one without."
+        )
     module = ServingModule(tagger)
     with whole_directory(directory) as partial:
         signatures = {"tokens": module.tokens, "text": module.text, "serving_default": module.text}

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from biLM import InputError
-from ner_elmo.confidence import Confidence, calibration_error, learn_confidence
+from ner_elmo.calibration import calibration_of
+from ner_elmo.confidence import Confidence, learn_confidence
 from ner_elmo.entities import Span
 
 
@@ -23,7 +24,7 @@ def test_calibration_makes_confidences_come_true():
     assert confidence.slope == pytest.approx(0.5, abs=0.1)
     _, predicted, right = overconfident(4000, seed=1)
     said = [p for spans in predicted for _, p in spans]
-    before, after = calibration_error(said, right), calibration_error([confidence(p) for p in said], right)
+    before, after = (calibration_of(side, right).error for side in (said, [confidence(p) for p in said]))
     assert after < 0.03
     assert before > 0.08
 
@@ -62,7 +63,7 @@ def test_files(tmp_path):
 
 
 def test_calibration_error():
-    assert calibration_error([], []) == 0
-    assert calibration_error([0.75, 0.75, 0.75, 0.75], [1, 1, 1, 0]) == 0
-    assert calibration_error([1.0, 0.0], [0, 1]) == 1
-    assert calibration_error([0.95, 0.95, 0.15], [1, 0, 0]) == pytest.approx((2 * 0.45 + 0.15) / 3)
+    assert calibration_of([], []).error == 0
+    assert calibration_of([0.75, 0.75, 0.75, 0.75], [1, 1, 1, 0]).error == 0
+    assert calibration_of([1.0, 0.0], [0, 1]).error == 1
+    assert calibration_of([0.95, 0.95, 0.15], [1, 0, 0]).error == pytest.approx((2 * 0.45 + 0.15) / 3)
