@@ -142,6 +142,8 @@ def _convert(args: argparse.Namespace) -> None:
         print(line, file=sys.stderr)
     if source.passed_over:
         print(f"note: {source.passed_over} are left out", file=sys.stderr)
+    if counts["tokens"] and not FORMATS[target].over_tokens:
+        print(f"note: {target} holds no tokens; whoever reads it splits the text anew", file=sys.stderr)
     lost = [key.removeprefix("field ") for key in counts if key.startswith("field ")]
     if lost and not FORMATS[target].keeps_fields:
         print(f"note: {target} has no room for other fields, left out: {', '.join(lost)}", file=sys.stderr)
@@ -163,6 +165,7 @@ def _counted(documents: Iterable[Document], counts: Counter[str]) -> Iterator[Do
     for document in documents:
         counts.update(["texts", *(f"field {name}" for name in document.fields)])
         counts["spans"] += len(document.marks)
+        counts["tokens"] += document.sentences is not None
         yield document
     if not counts["texts"]:
         raise InputError("nothing to convert: the file must hold at least one text.")

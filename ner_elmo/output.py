@@ -92,7 +92,7 @@ def put(found: Iterable[Result], style: str, types: Sequence[str], stream: TextI
     if style == "text" and stream.isatty():
         console = Console(file=stream, highlight=False, markup=False)
         for result in found:
-            console.print(coloured(result.item.text, result.entities, types), soft_wrap=True, end="")
+            console.print(coloured(result.item.text, result.entities, types), soft_wrap=True)
     else:
         for piece in write(found, style, types):
             stream.write(piece)

@@ -55,7 +55,7 @@ def coloured(text: str, entities: Sequence[Entity], types: Sequence[str]) -> Tex
     """A text for a terminal, entities on their type's colour, type and confidence behind each."""
     colours = colours_of(types)
     text = _CONTROL.sub("\ufffd", text)
-    found, position = Text(end="\n"), 0
+    found, position = Text(), 0
     for entity in entities:
         found.append(text[position : entity.start])
         found.append(text[entity.start : entity.end], style=f"black on {colours[entity.type]}")

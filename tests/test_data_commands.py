@@ -133,7 +133,9 @@ def test_convert_tells_what_it_did(tmp_path, capsys):
     assert text == "Ada B-PER\nleft O\nOsl O\n\nBo B-PER\n. I-PER\nLund I-PER\ncame O\n\n"  # no border inside an entity
     (tmp_path / "four.conll").write_text("Ada NN x B-PER\n")
     run("convert", tmp_path / "four.conll", tmp_path / "four.json", "--to", "labelstudio")
-    assert "note: columns other than token and tag are left out" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "note: columns other than token and tag are left out" in said
+    assert "note: labelstudio holds no tokens; whoever reads it splits the text anew" in said
     assert json.loads((tmp_path / "four.json").read_text())[0]["annotations"][0]["result"][0]["value"] == {
         "start": 0, "end": 3, "text": "Ada", "labels": ["PER"],
     }  # fmt: skip

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import select
 
 import pytest
 from hypothesis import given, settings
@@ -142,10 +143,14 @@ def test_the_page_shows_the_texts_and_nothing_else(found):
 def test_colours_only_at_a_terminal(found):
     ours, theirs = pty.openpty()
     with os.fdopen(theirs, "w", encoding="utf-8", newline="") as terminal:
-        output.put(found[:1], "text", TYPES, terminal)
-        said = os.read(ours, 100_000).decode()
+        output.put([found[0], found[0]], "text", TYPES, terminal)
+        said = b""
+        while said.count(b"\n") < 2 and select.select([ours], [], [], 10)[0]:
+            said += os.read(ours, 100_000)
     os.close(ours)
-    assert "\x1b[" in said
+    assert b"\x1b[" in said
+    first, second, rest = said.split(b"\r\n")
+    assert first == second and not rest
     plain = io.StringIO()
     output.put(found[:1], "text", TYPES, plain)
     assert "\x1b" not in plain.getvalue()
