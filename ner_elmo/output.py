@@ -72,9 +72,9 @@ def counted(found: Iterable[Result], threshold: Threshold, wanted: float) -> Ite
     for result in found:
         kept, dropped = kept + len(result.entities), dropped + result.dropped
         yield result
-    says = f"precision {wanted:g}: kept {kept:,} entities of confidence {threshold.confidence:.3f} and more, dropped {dropped:,}"
+    kept_and_not = f"kept {kept:,} entities of confidence {threshold.confidence:.3f} and more, dropped {dropped:,}"
     on_dev = f"on dev that had precision {threshold.precision:.4f} and recall {threshold.recall:.4f}"
-    print(f"{says}; {on_dev}", file=sys.stderr)
+    print(f"precision {wanted:g}: {kept_and_not}; {on_dev}", file=sys.stderr)
 
 
 def ranked(found: Iterable[Result]) -> list[Result]:

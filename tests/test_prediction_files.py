@@ -19,6 +19,7 @@ from biLM.text import Tokenizer
 from ner_elmo import output
 from ner_elmo.alignment import align
 from ner_elmo.batching import Features, Words
+from ner_elmo.confidence import Threshold
 from ner_elmo.config import TrainConfig
 from ner_elmo.entities import Entity
 from ner_elmo.formats.source import Source
@@ -171,6 +172,31 @@ def test_least_confidence_and_rank(tagger, found):
     assert lowest == sorted(lowest)
     assert lowest[-1] == 1.0  # texts without an entity come last
     assert sorted(result.number for result in order) == list(range(1, len(ODD) + 1))
+
+
+def test_the_most_probable_taggings_of_each_sentence(tagger):
+    text = "Ada Lund left. Oslo 😀 slept."
+    (result,) = tagged(tagger, [Item(text)], n_best=4)
+    (row,) = map(json.loads, written([result], "jsonl").splitlines())
+    assert [text[one["start"] : one["end"]] for one in row["sentences"]] == ["Ada Lund left.", "Oslo 😀 slept."]
+    for sentence in row["sentences"]:
+        probabilities = [one["probability"] for one in sentence["n_best"]]
+        assert len(probabilities) == 4 and probabilities == sorted(probabilities, reverse=True) and sum(probabilities) <= 1
+        for entity in (entity for one in sentence["n_best"] for entity in one["entities"]):
+            assert text[entity["start"] : entity["end"]] == entity["text"]
+    assert [e for one in row["sentences"] for e in one["n_best"][0]["entities"]] == row["entities"]
+
+
+def test_a_wanted_precision_is_kept_and_told(tagger, capsys):
+    everything = tagged(tagger, map(Item, ODD))
+    confidences = sorted((entity.confidence for result in everything for entity in result.entities), reverse=True)
+    threshold = Threshold(confidences[4], 0.96, 0.5)
+    found = tagged(tagger, map(Item, ODD), min_confidence=threshold.confidence)
+    assert list(output.counted(found, threshold, 0.95)) == found
+    kept = sum(len(result.entities) for result in found)
+    assert kept == sum(confidence >= confidences[4] for confidence in confidences)
+    says = f"kept {kept} entities of confidence {threshold.confidence:.3f} and more, dropped {len(confidences) - kept}; "
+    assert says + "on dev that had precision 0.9600 and recall 0.5000" in capsys.readouterr().err
 
 
 def test_rows_keep_what_they_have(tagger, tmp_path):
