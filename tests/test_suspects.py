@@ -13,7 +13,7 @@ from ner_elmo.suspects import Labels, Suspect, find_suspects, folds, suspects
 
 PEOPLE = ["Ada Lund", "Tomas Brandt", "Ines Okafor", "Olu Adeyemi", "Mira Castellanos", "Jonas Weir"]
 PLACES = ["Oslo", "Turin", "Ohrid", "Nairobi", "Halifax", "Bergen"]
-FRAMES = [  # all of seven tokens once filled in: TensorFlow traces anew for each length that it meets
+FRAMES = [
     "{p} left {l} at dawn .", "Nobody in {l} knew {p} .", "{p} met {p2} there .", "The ferry to {l} was late .",
     "It rained hard in {l} today .", "{p} slept well in {l} .", "Again it rained all week long .", "From {l} we saw {p} .",
 ]  # fmt: skip
@@ -53,15 +53,18 @@ def with_errors(sentences: list[Sentence], n: int, seed: int = 1) -> tuple[list[
 def test_planted_errors_are_found():
     pytest.importorskip("cleanlab", reason="the extra `suspects` is not installed")
     sentences, planted = with_errors(corpus(300), 15)
-    config = TrainConfig(elmo="none", hidden_size=24, word_dim=24, epochs=12, learning_rate=0.01, dropout=0.2, batch_size=16)
+    # one batch an epoch, always of the same shape: TensorFlow traces once a fold, which is most of this test's time
+    config = TrainConfig(
+        elmo="none", hidden_size=24, word_dim=24, epochs=110, learning_rate=0.01, dropout=0.2, batch_size=512
+    )
     seen = []
     found = find_suspects(config, sentences, n_folds=2, report=lambda done, total: seen.append((done, total)))
     assert [suspect.score for suspect in found] == sorted(suspect.score for suspect in found)
     tokens = [(suspect.where, token) for suspect in found for token in range(suspect.start, suspect.end)]
     hits = len(planted.intersection(tokens))
     by_chance = len(planted) / sum(len(sentence.tokens) for sentence in sentences)  # of the tokens, one drawn at random
-    assert hits >= 0.5 * len(planted)
-    assert hits / len(tokens) >= 0.7 > 20 * by_chance
+    assert hits >= 0.7 * len(planted)
+    assert hits / len(tokens) >= 0.4 > 20 * by_chance
     assert seen[-1][0] == seen[-1][1]
 
 
