@@ -12,6 +12,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from biLM.text import TextSentence
@@ -52,7 +53,7 @@ class RequestQueue:
     Arguments:
         tagger: nobody else may use it.
         max_waiting: requests that may wait or be worked on.
-        window: milliseconds that the first sentence of a batch waits for others.
+        window: milliseconds that a batch waits for more requests, at most: until as many wait as were there last time.
         batch_tokens: tokens of a batch, the two marks of each sentence included; a longer sentence is a batch of its own.
 
     A tagger with `layer_norm` sees the whole batch when it looks at a sentence: it gets one sentence at a time.
@@ -60,12 +61,13 @@ class RequestQueue:
     Example: `async with RequestQueue(tagger) as queue: await queue.tag(["Text with names."])`.
     """
 
-    def __init__(self, tagger: NerTagger, max_waiting: int = 256, window: float = 3.0, batch_tokens: int = 2048):
+    def __init__(self, tagger: NerTagger, max_waiting: int = 256, window: float = 10.0, batch_tokens: int = 2048):
         self.tagger, self.max_waiting, self.window, self.batch_tokens = tagger, max_waiting, window, batch_tokens
         if getattr(tagger.tagger.elmo, "layer_norm", False):
             self.batch_tokens = 1
         self.waiting = 0  # requests
         self._requests: deque[_Request] = deque()  # with sentences that no batch holds
+        self._expected = max_waiting  # that the clients answered last will send again, and that wait
         self._arrived = asyncio.Event()
         self._splitter, self._network = ThreadPoolExecutor(1, "splitter"), ThreadPoolExecutor(1, "network")
         self._batches: asyncio.Task | None = None
@@ -123,13 +125,23 @@ class RequestQueue:
 
     async def _run(self) -> None:
         while True:
-            await self._arrived.wait()
-            await asyncio.sleep(self.window / 1000)
+            await self._gather()
             batch = self._take()
-            if not self._requests:
-                self._arrived.clear()
             if batch:
                 await self._tag(batch)
+                self._expected = len(self._requests) + len({request for request, _ in batch if request.done.done()})
+
+    async def _gather(self) -> None:
+        """Waits for a request, and then a little for those that may follow: a batch of few costs nearly as much."""
+        while not self._requests:
+            self._arrived.clear()
+            await self._arrived.wait()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self.window / 1000
+        while len(self._requests) < self._expected and loop.time() < end:
+            self._arrived.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._arrived.wait(), end - loop.time())
 
     def _take(self) -> list[tuple[_Request, TextSentence]]:
         """The next batch: a sentence of each request in turn, as many as it may hold, and one at least."""
