@@ -57,8 +57,9 @@ def main(config: TrainConfig) -> None:
     resolve(config.elmo)  # downloads, or says why not, before anything slow
 
     start_keras()
-    from ner_elmo import crf_baseline, experiment, figures, model_card, report_data, report_page
+    from ner_elmo import crf_baseline, experiment
     from ner_elmo.elmo import ScalarMix
+    from ner_elmo.reporting import data, figures, model_card, page
 
     material = experiment.gather(config, train, dev, test, console)
     best, results = experiment.run_seeds(config, material, console)
@@ -85,9 +86,9 @@ def main(config: TrainConfig) -> None:
         baseline = crf_baseline.score_baseline(train, test)
         out.print(report.baseline_line(baseline, best.evaluation.strict), soft_wrap=True)
         write_runs(output, baseline=asdict(baseline))
-    data = report_data.of_training(output, best.trained, (train, dev, test), best.judged, time.monotonic() - started)
-    console.print(f"report: {report_page.write_reports(output, data)}", soft_wrap=True)
-    model_card.write_card(output, data)
+    whole = data.of_training(output, best.trained, (train, dev, test), best.judged, time.monotonic() - started)
+    console.print(f"report: {page.write_reports(output, whole)}", soft_wrap=True)
+    model_card.write_card(output, whole)
     out.print(f"model: {output} ({time.monotonic() - started:.0f} s)", soft_wrap=True)
 
 

@@ -37,8 +37,8 @@ def _export(args: argparse.Namespace) -> None:
 
     tagger = NerTagger.load(args.model, args.elmo)
     if args.format == "saved_model":
-        from ner_elmo.saved_model import export_saved_model as write
+        from ner_elmo.exporting.saved_model import export_saved_model as write
     else:
-        from ner_elmo.onnx_tagger import export_onnx as write
+        from ner_elmo.exporting.onnx_tagger import export_onnx as write
     n_sentences = write(tagger, args.out)
     print(f"{args.out}: {args.format}, equal to {args.model} on {n_sentences} sentences")

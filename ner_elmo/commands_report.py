@@ -30,8 +30,8 @@ def add(commands) -> None:
 
 def _report(args: argparse.Namespace) -> None:
     describe(args.model)
-    from ner_elmo.report_data import REPORT, read_report, write_report
-    from ner_elmo.report_page import PAGE, write_page
+    from ner_elmo.reporting.data import REPORT, read_report, write_report
+    from ner_elmo.reporting.page import PAGE, write_page
 
     if not args.test:
         print(write_page(args.out or args.model / PAGE, read_report(args.model / REPORT)))
@@ -45,8 +45,8 @@ def _report(args: argparse.Namespace) -> None:
 def _measured(model: Path, files: list[str]):
     sentences = read_sentences(files)
     start_keras()
-    from ner_elmo.judged import judge
     from ner_elmo.predictor import NerTagger
-    from ner_elmo.report_data import of_model
+    from ner_elmo.reporting.data import of_model
+    from ner_elmo.reporting.judged import judge
 
     return of_model(model, judge(NerTagger.load(model), sentences))

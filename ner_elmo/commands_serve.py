@@ -14,7 +14,7 @@ from biLM.errors import InputError
 from biLM.flags import add_flags, given
 from biLM.startup import start_keras
 from ner_elmo.model_directory import describe, last_model
-from ner_elmo.serve_options import ServeOptions
+from ner_elmo.serving.options import ServeOptions
 
 BACKLOG = 2048  # connections that the system holds while the model is loaded, and when many come at once
 
@@ -36,7 +36,7 @@ def _serve(args: argparse.Namespace) -> None:
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     start_keras()
     from ner_elmo.predictor import NerTagger
-    from ner_elmo.serve import create_app, run
+    from ner_elmo.serving.server import create_app, run
 
     tagger = NerTagger.load(model, args.elmo)
     _warm_up(tagger)

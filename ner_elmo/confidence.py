@@ -6,7 +6,7 @@ mostly too sure. Two numbers, learned on the dev entities, turn that probability
     confidence = sigmoid(slope * log(p / (1 - p)) + intercept)
 
 Source: Platt 1999; with an intercept of 0 it is the temperature of Guo et al. 2017. How well it does on other text is
-measured in `ner_elmo.calibration`.
+measured in `ner_elmo.reporting.calibration`.
 """
 
 from __future__ import annotations

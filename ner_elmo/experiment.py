@@ -21,11 +21,11 @@ from ner_elmo.cache import Activations, Cache, default_directory
 from ner_elmo.confidence import learn_confidence
 from ner_elmo.config import NO_ELMO, TrainConfig
 from ner_elmo.gazetteers import Gazetteers, read_gazetteers
-from ner_elmo.judged import Judged, evaluation_of, judge
 from ner_elmo.metrics import Evaluation
 from ner_elmo.model_directory import write_scores
 from ner_elmo.predictor import NerTagger
 from ner_elmo.readers import Sentence, types_of
+from ner_elmo.reporting.judged import Judged, evaluation_of, judge
 from ner_elmo.training import Trained, train_tagger
 from ner_elmo.word_vectors import WordVectors, read_word_vectors
 

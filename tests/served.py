@@ -23,8 +23,8 @@ from ner_elmo.entities import Span
 from ner_elmo.metrics import evaluate
 from ner_elmo.model_directory import write_scores
 from ner_elmo.readers import Sentence
-from ner_elmo.serve import create_app
-from ner_elmo.serve_options import ServeOptions
+from ner_elmo.serving.options import ServeOptions
+from ner_elmo.serving.server import create_app
 from ner_elmo.training import train_tagger
 
 SENTENCES = [

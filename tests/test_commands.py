@@ -17,7 +17,7 @@ from biLM import InputError
 from ner_elmo import NerTagger
 from ner_elmo.__main__ import parser
 from ner_elmo.predictor import LINES_AT_ONCE
-from ner_elmo.report_data import read_report
+from ner_elmo.reporting.data import read_report
 
 TEXT = "Ada Lund left Oslo at dawn. Nobody in New York noticed 😀, said Ada Lund."
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from biLM import InputError
-from ner_elmo.calibration import calibration_of
 from ner_elmo.confidence import Confidence, learn_confidence
 from ner_elmo.entities import Span
+from ner_elmo.reporting.calibration import calibration_of
 
 
 def overconfident(n: int, seed: int = 0):

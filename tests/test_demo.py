@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ner_elmo import NerTagger
-from ner_elmo.layer_shares import layer_shares, mixed_layers
+from ner_elmo.serving.layer_shares import layer_shares, mixed_layers
 
 pytest.importorskip("selenium", reason="needs selenium, of the extra `test`")
 from selenium import webdriver

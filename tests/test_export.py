@@ -20,8 +20,8 @@ from ner_elmo.bundle import save_model
 from ner_elmo.config import NO_ELMO, TrainConfig
 from ner_elmo.decoding import Scores
 from ner_elmo.entities import TagSet
-from ner_elmo.graph_decoding import Tables, decode
-from ner_elmo.onnx_tagger import OnnxTagger
+from ner_elmo.exporting.graph_decoding import Tables, decode
+from ner_elmo.exporting.onnx_tagger import OnnxTagger
 from ner_elmo.tagger import build_tagger
 
 TYPES = ["LOC", "PER"]
@@ -120,7 +120,7 @@ def test_mistakes_are_one_line(model, tmp_path, capsys):
 @pytest.mark.parametrize("model", [("words", KINDS["words"])], indirect=True)
 def test_an_export_that_differs_is_not_left_behind(model, tmp_path, monkeypatch):
     """Weights that change after the graph was written are noticed when it is read back."""
-    from ner_elmo import saved_model
+    from ner_elmo.exporting import saved_model
 
     _, tagger = model
     module = saved_model.ServingModule(tagger)

@@ -7,6 +7,7 @@ import tomllib
 from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -16,21 +17,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from biLM import InputError
-from ner_elmo import intervals
-from ner_elmo.calibration import Bin, calibration
 from ner_elmo.config import TrainConfig
-from ner_elmo.data_summary import Seen, summarise
 from ner_elmo.decoding import Scores, forward_backward
 from ner_elmo.entities import Span, TagSet
-from ner_elmo.intervals import bootstrap
-from ner_elmo.judged import Judged, evaluation_of
 from ner_elmo.marginals import outside_probability, tag_probabilities
-from ner_elmo.matches import matches
-from ner_elmo.mistakes import CONTEXT, confusion, mistakes, pairs, worst
-from ner_elmo.model_card import card
 from ner_elmo.readers import Sentence
-from ner_elmo.report_data import EpochRow, Measured, Mix, ReportData, TrainingRecord, read_report, write_report
-from ner_elmo.report_page import page, segments
+from ner_elmo.reporting import intervals
+from ner_elmo.reporting.calibration import Bin, calibration
+from ner_elmo.reporting.data import EpochRow, Measured, Mix, ReportData, TrainingRecord, read_report, write_report
+from ner_elmo.reporting.data_summary import Seen, summarise
+from ner_elmo.reporting.intervals import bootstrap
+from ner_elmo.reporting.judged import Judged, evaluation_of
+from ner_elmo.reporting.matches import matches
+from ner_elmo.reporting.mistakes import CONTEXT, confusion, mistakes, pairs, worst
+from ner_elmo.reporting.model_card import card
+from ner_elmo.reporting.page import page, segments
 
 NASTY = "</td><script>alert('x')</script>"
 
@@ -334,7 +335,7 @@ def test_a_card_carries_the_licence_and_the_name_of_the_data():
 
 def test_what_is_no_module_is_packed_too():
     packed = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
-    for package in ("biLM", "ner_elmo"):
-        files = {path for pattern in packed[package] for path in (PROJECT / package).glob(pattern)}
-        others = {p for p in (PROJECT / package).rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")}
-        assert others == files
+    folders = {package: PROJECT / package.replace(".", "/") for package in packed}
+    files = {path for package, patterns in packed.items() for one in patterns for path in folders[package].glob(one)}
+    everything = chain((PROJECT / "biLM").rglob("*"), (PROJECT / "ner_elmo").rglob("*"))
+    assert files == {path for path in everything if path.is_file() and path.suffix not in (".py", ".pyc")}

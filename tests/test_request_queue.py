@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from ner_elmo import NerTagger
-from ner_elmo.request_queue import QueueFull, RequestQueue, TaggingFailed
+from ner_elmo.serving.request_queue import QueueFull, RequestQueue, TaggingFailed
 
 LONG = "Ada Lund left Oslo . " * 40  # a sentence each
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ner_elmo.entities import Span
-from ner_elmo.judged import Judged
+from ner_elmo.reporting.judged import Judged
 
 
 @dataclass(frozen=True)

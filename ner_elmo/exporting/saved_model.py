@@ -4,7 +4,7 @@
     text              text (B,) strings, one sentence each, its tokens parted by blanks; gives `tokens` (B, T) too
     serving_default   text
 
-What comes out is described in `ner_elmo.graph_decoding.decode`.
+What comes out is described in `ner_elmo.exporting.graph_decoding.decode`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from biLM.graph import TokenReader, encode, lookup_table, mask_of, place
 from biLM.tfhub import HubBiLM
 from ner_elmo.batching import UNKNOWN_WORD, Words
 from ner_elmo.entities import tags_of
-from ner_elmo.export_check import check, sample_sentences
-from ner_elmo.graph_decoding import Tables, decode
+from ner_elmo.exporting.check import check, sample_sentences
+from ner_elmo.exporting.graph_decoding import Tables, decode
 from ner_elmo.predictor import NerTagger
 from ner_elmo.tagger import TOKEN_CHARACTERS
 

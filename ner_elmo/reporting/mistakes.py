@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from ner_elmo.entities import Span
-from ner_elmo.judged import Judged
+from ner_elmo.reporting.judged import Judged
 
 CONTEXT = 12  # tokens shown on each side of a mistake
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ner_elmo.judged import Judged
+from ner_elmo.reporting.judged import Judged
 
 N_BINS = 10
 

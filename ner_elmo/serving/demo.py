@@ -16,8 +16,8 @@ import numpy as np
 from fastapi import FastAPI
 
 from ner_elmo.entities import Entity
-from ner_elmo.layer_shares import layer_shares, mixed_layers
-from ner_elmo.request_queue import QueueFull, RequestQueue, TaggingFailed
+from ner_elmo.serving.layer_shares import layer_shares, mixed_layers
+from ner_elmo.serving.request_queue import QueueFull, RequestQueue, TaggingFailed
 
 SAMPLE = (
     "Ada Lund flew from Oslo to Nairobi to meet the board of Northlight Optics. "

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ner_elmo.report_data import EpochRow, Mix, ReportData
+from ner_elmo.reporting.data import EpochRow, Mix, ReportData
 
 INK, FAINT, LINE, ONE, TWO = "#0a0101", "#0a0102", "#0a0103", "#0a0104", "#0a0105"
 _VARIABLE_OF = {INK: "--ink", FAINT: "--faint", LINE: "--line", ONE: "--one", TWO: "--two"}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ner_elmo.judged import Judged
+from ner_elmo.reporting.judged import Judged
 
 N_SAMPLES, LEVEL, SEED = 1000, 0.95, 1
 _DRAWS_AT_ONCE = 2**22  # sentences drawn in one block: memory stays small however large the test file is

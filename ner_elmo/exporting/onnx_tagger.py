@@ -27,7 +27,7 @@ from ner_elmo.bundle import read_features, write_features
 from ner_elmo.confidence import Confidence
 from ner_elmo.decoding import Scores, decode
 from ner_elmo.entities import Span, TagSet
-from ner_elmo.export_check import check, sample_sentences
+from ner_elmo.exporting.check import check, sample_sentences
 from ner_elmo.predictor import NerTagger
 from ner_elmo.tagger import Tagger
 

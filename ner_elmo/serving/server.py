@@ -20,12 +20,12 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ner_elmo.middleware import BodyLimit, OwnOrigin
 from ner_elmo.model_directory import describe, scores_of
 from ner_elmo.output import json_line
 from ner_elmo.predictor import NerTagger
-from ner_elmo.request_queue import QueueFull, RequestQueue, TaggingFailed
-from ner_elmo.serve_options import ServeOptions
+from ner_elmo.serving.middleware import BodyLimit, OwnOrigin
+from ner_elmo.serving.options import ServeOptions
+from ner_elmo.serving.request_queue import QueueFull, RequestQueue, TaggingFailed
 
 Result = TypeVar("Result")
 ABOUT = """Named entities of texts. The answer to one text is a row of `predict.py --format jsonl`; offsets count Unicode
@@ -116,7 +116,7 @@ def create_app(tagger: NerTagger, model: Path, options: ServeOptions) -> FastAPI
         return about
 
     if options.demo:
-        from ner_elmo.demo import mount_demo
+        from ner_elmo.serving.demo import mount_demo
 
         mount_demo(app, queue, about, options.timeout)
     return app

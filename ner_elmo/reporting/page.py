@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from biLM.files import whole_file
-from ner_elmo.figures import figures
-from ner_elmo.mistakes import Mistake
-from ner_elmo.report_data import REPORT, ReportData, write_report
+from ner_elmo.reporting.data import REPORT, ReportData, write_report
+from ner_elmo.reporting.figures import figures
+from ner_elmo.reporting.mistakes import Mistake
 
 PAGE = "report.html"
 _WAYS = {
@@ -66,7 +66,7 @@ def template(name: str) -> Any:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("ner_elmo"),
+        loader=PackageLoader("ner_elmo.reporting"),
         autoescape=name.endswith(".html.jinja"),
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -9,10 +9,10 @@ from typing import Any
 
 from biLM.files import whole_file
 from ner_elmo.config import BUNDLED_BILM, NO_ELMO
-from ner_elmo.intervals import Interval, ScoreIntervals
 from ner_elmo.metrics import Score
-from ner_elmo.report_data import ReportData
-from ner_elmo.report_page import percent, short, template
+from ner_elmo.reporting.data import ReportData
+from ner_elmo.reporting.intervals import Interval, ScoreIntervals
+from ner_elmo.reporting.page import percent, short, template
 
 CARD = "README.md"
 # said elsewhere in the card, or of the machine it was trained on

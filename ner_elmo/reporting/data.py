@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from biLM.errors import InputError
 from biLM.files import whole_file
-from ner_elmo.calibration import Calibration, calibration
-from ner_elmo.data_summary import FileSummary, Seen, sha256_of, summarise
-from ner_elmo.intervals import Intervals, bootstrap
-from ner_elmo.judged import Judged, evaluation_of
-from ner_elmo.matches import Matches, matches
 from ner_elmo.metrics import Evaluation
-from ner_elmo.mistakes import Confusion, Mistake, confusion, mistakes, worst
 from ner_elmo.model_directory import describe
 from ner_elmo.readers import Sentence
+from ner_elmo.reporting.calibration import Calibration, calibration
+from ner_elmo.reporting.data_summary import FileSummary, Seen, sha256_of, summarise
+from ner_elmo.reporting.intervals import Intervals, bootstrap
+from ner_elmo.reporting.judged import Judged, evaluation_of
+from ner_elmo.reporting.matches import Matches, matches
+from ner_elmo.reporting.mistakes import Confusion, Mistake, confusion, mistakes, worst
 
 if TYPE_CHECKING:
     from ner_elmo.training import Trained

@@ -1,0 +1,1 @@
+"""A tagger for others to run: SavedModel and ONNX."""

@@ -1,0 +1,1 @@
+"""A tagger behind HTTP: `server` is the API, `demo` the page."""
