@@ -72,7 +72,9 @@ def train_tagger(
         Prepared(features, [sentence.tokens for sentence in side], ready.batch if ready else None)
         for side, ready in zip((train, dev), activations or (None, None), strict=True)
     ]
-    tagger.compile(_optimizer(config, tagger, prepared[0].lengths), jit_compile=tagger.jit_compile)
+    optimizer = _optimizer(config, tagger, prepared[0].lengths)
+    optimizer.build(tagger.trainable_variables)  # inside a step TensorFlow would trace it twice to make the slots
+    tagger.compile(optimizer, jit_compile=tagger.jit_compile)
     trained = Trained(tagger, features)
     best_weights: list[np.ndarray] | None = None
     try:

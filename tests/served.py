@@ -17,6 +17,7 @@ import uvicorn
 from conftest import PROJECT
 
 from biLM import load_bilm
+from ner_elmo.batching import Features
 from ner_elmo.bundle import save_model
 from ner_elmo.config import TrainConfig
 from ner_elmo.entities import Span
@@ -40,7 +41,8 @@ def train_small(weights: Path, directory: Path) -> Path:
     config = TrainConfig(
         elmo=str(weights), hidden_size=32, dropout=0.0, batch_size=len(SENTENCES), learning_rate=0.01, epochs=80, patience=80
     )
-    trained = train_tagger(config, ["LOC", "PER"], SENTENCES, SENTENCES, load_bilm(weights))
+    features = Features.of(config, [sentence.tokens for sentence in SENTENCES], load_bilm(weights))
+    trained = train_tagger(config, ["LOC", "PER"], SENTENCES, SENTENCES, features)
     save_model(directory, trained.tagger, trained.features, config, {"dev_f1": trained.best.dev.f1})
     spans = [sentence.spans for sentence in SENTENCES]
     write_scores(directory, evaluate(spans, spans, [len(sentence.tokens) for sentence in SENTENCES]))

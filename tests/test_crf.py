@@ -2,6 +2,7 @@
 
 import itertools
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -98,3 +99,48 @@ def test_no_emission_makes_an_illegal_sequence_win(length, seed, scale):
     )
     for spans in decode(emissions, [length, max(1, length - 1)], scores, TAGS):  # decoding raises on what is illegal
         assert all(0.0 <= probability <= 1.0 for _, probability in spans)
+
+
+class Fitted(keras.Model):
+    """A CRF over emissions that are weights themselves; the loss is the mean negative log-likelihood."""
+
+    def __init__(self, crf: CRF, emissions: np.ndarray):
+        super().__init__()
+        self.crf = crf
+        self.emissions = self.add_weight(emissions.shape, "zeros", name="emissions")
+        self.emissions.assign(emissions)
+        self.built = True
+
+    def call(self, inputs):
+        return self.crf(1.0 * self.emissions, inputs["tags"], inputs["mask"])
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return -keras.ops.mean(y_pred)
+
+
+def test_gradients_equal_finite_differences():
+    rng = np.random.default_rng(3)
+    inputs = {"tags": np.array([[1, 3, 0], [8, 0, 0]], np.int32), "mask": np.arange(3) < np.array([[3], [1]])}
+    model = Fitted(random_crf(3), rng.normal(size=(2, 3, K)))
+    weights = [np.asarray(variable).copy() for variable in model.trainable_variables]
+
+    def loss(number: int, place: tuple[int, ...], change: float) -> float:
+        for variable, value in zip(model.trainable_variables, weights, strict=True):
+            variable.assign(value)
+        changed = weights[number].copy()
+        changed[place] += change
+        model.trainable_variables[number].assign(changed)
+        return float(model.compute_loss(y_pred=model(inputs)))
+
+    expected = {}
+    for number, value in enumerate(weights):
+        for flat in rng.choice(value.size, size=min(value.size, 12), replace=False):
+            place = np.unravel_index(int(flat), value.shape)
+            expected[number, place] = (loss(number, place, 0.05) - loss(number, place, -0.05)) / 0.1
+    loss(0, (0,) * weights[0].ndim, 0.0)  # as they were
+    model.compile(keras.optimizers.SGD(1.0), jit_compile=False)
+    model.train_on_batch(inputs, np.zeros(2))
+    for (number, place), difference in expected.items():
+        moved = weights[number][place] - np.asarray(model.trainable_variables[number])[place]
+        assert moved == pytest.approx(difference, abs=2e-3)
+    assert max(map(abs, expected.values())) > 0.05

@@ -16,6 +16,7 @@ from biLM.hub_export import export_hub
 from biLM.tfhub import ALONE, EQUAL, PADDED, HubBiLM
 from biLM.vocabulary import Vocabulary
 from ner_elmo import NerTagger
+from ner_elmo.batching import Features
 from ner_elmo.bundle import save_model
 from ner_elmo.cache import Cache
 from ner_elmo.config import TrainConfig
@@ -133,7 +134,7 @@ def test_a_tagger_on_a_module_is_saved_with_its_name(tmp_path):
     tokens = [sentence.tokens for sentence in sides[0]]
     activations = tuple(cache.activations(bilm, tokens) for _ in sides)
     assert [side.found.hits for side in activations] == [0, len(SENTENCES)]
-    trained = train_tagger(config, ["PER"], *sides, bilm, activations)
+    trained = train_tagger(config, ["PER"], *sides, Features.of(config, tokens, bilm), activations)
     save_model(tmp_path / "model", trained.tagger, trained.features, config, {})
     description = json.loads((tmp_path / "model" / "model.json").read_text())["bilm"]
     assert description == {"width": 6, "n_layers": 3, "fingerprint": bilm.fingerprint(), "path": f"tfhub:{module}"}
