@@ -1,23 +1,20 @@
 """The commands as people run them: train on a small corpus, predict, and every mistake answered in one line."""
 
-import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
 
 import numpy as np
 import oracle
 import pytest
 from conftest import PROJECT, write_bilm
 
-from biLM import InputError
+import train_ner
 from ner_elmo import NerTagger
-from ner_elmo.__main__ import parser
+from ner_elmo.config import TrainConfig
 from ner_elmo.predictor import LINES_AT_ONCE
-from ner_elmo.reporting.data import read_report
 
 TEXT = "Ada Lund left Oslo at dawn. Nobody in New York noticed 😀, said Ada Lund."
 
@@ -239,7 +236,11 @@ def test_another_bilm_is_swapped_in_or_trained_for(workplace):
     for name, changes in (("same", {}), ("wide", {"lstm__projection_dim": 6})):
         options = oracle.random_options(**changes)
         write_bilm(workplace / name, options, oracle.random_weights(options, seed=2))
-    swap = ("-m", "ner_elmo", "swap", "model", "--dev", "dev.conll", "--elmo")
+    shutil.copytree(workplace / "model", workplace / "short")
+    description = json.loads((workplace / "short" / "model.json").read_text())
+    description["config"]["epochs"] = 1
+    (workplace / "short" / "model.json").write_text(json.dumps(description))
+    swap = ("-m", "ner_elmo", "swap", "short", "--dev", "dev.conll", "--elmo")
     found = command(*swap, "same/weights.hdf5", "--out", "swapped", cwd=workplace).stdout.decode()
     assert "before  dev F1" in found and "swapped dev F1" in found
     own, swapped = (NerTagger.load(workplace / name) for name in ("model", "swapped"))
@@ -251,72 +252,27 @@ def test_another_bilm_is_swapped_in_or_trained_for(workplace):
     assert NerTagger.load(workplace / "retrained").features.bilm.width == 12
 
 
-def test_seeds_baseline_and_learning_curve(workplace):
-    found = command(
-        "train_ner.py", "--train", "train.conll", "--dev", "dev.conll", "--test", "dev.conll", "--elmo", "none",
-        "--epochs", "2", "--hidden-size", "4", "--output", "model3", "--seeds", "2", "--learning-curve", "--baseline", "crf",
-        cwd=workplace,
-    )  # fmt: skip
-    out = found.stdout.decode()
+def test_seeds_baseline_and_learning_curve(workplace, monkeypatch, capsys):
+    """In this process: of the learning curve only the half and the whole."""
+    monkeypatch.chdir(workplace)
+    monkeypatch.setattr("ner_elmo.experiment.SHARES", (0.5, 1.0))
+    files = {"train": ("train.conll",), "dev": ("dev.conll",), "test": ("dev.conll",)}
+    train_ner.main(
+        TrainConfig(
+            **files, elmo="none", epochs=1, hidden_size=4, output="model3", seeds=2, learning_curve=True, baseline="crf"
+        )
+    )
+    out = capsys.readouterr().out
     assert "over 2 seeds" in out and "+- " in out
     assert "CRF baseline: test F1 100.00; this tagger:" in out
-    rows = [line.split() for line in out.splitlines() if line.split()[:1] in (["10%"], ["25%"], ["50%"], ["100%"])]
-    assert [row[:2] for row in rows] == [["10%", "2"], ["25%", "5"], ["50%", "10"], ["100%", "20"]]
-    assert "of the labels test F1 rose by" in out
-
-
-def run(*arguments: str) -> None:
-    """A command of `python -m ner_elmo`, in this process."""
-    args = parser().parse_args(list(arguments))
-    args.run(args)
-
-
-def test_training_leaves_a_report_and_a_card(workplace):
-    assert "report: model/report.html" in (workplace / "stderr.txt").read_text()
-    report = read_report(workplace / "model" / "report.json")
-    assert json.loads(json.dumps(asdict(report.test.scores))) == json.loads(
-        (workplace / "model" / "scores.json").read_text()
-    )
-    assert report.training.command.startswith("python train_ner.py --train train.conll")
-    assert len(report.training.epochs) >= 6 and report.training.mix.layers == (0, 1, 2)
-    assert [(file.role, file.path, file.sentences) for file in report.data] == [
-        ("train", "train.conll", 20), ("dev", "dev.conll", 4), ("test", "dev.conll", 4)
-    ]  # fmt: skip
-    assert report.data[2].unseen_entities == 0.0
-    for name in ("tagger.weights.h5", "bilm/weights.hdf5"):
-        assert report.weights[name] == hashlib.sha256((workplace / "model" / name).read_bytes()).hexdigest()
-    assert (workplace / "model" / "report.html").read_text().count("<svg") == 5
-    assert (workplace / "model" / "README.md").read_text().startswith("---\nlanguage:\n")
-
-
-def test_report_again_and_on_other_files(workplace, monkeypatch, capsys):
-    monkeypatch.chdir(workplace)
-    page = (workplace / "model" / "report.html").read_text()
-    run("report", "model", "--out", "again.html")
-    assert capsys.readouterr().out == "again.html\n"
-    assert (workplace / "again.html").read_text() == page
-    (workplace / "more.conll").write_text("Turin B-LOC\nslept O\n\nAda B-PER\ncalled O\nOslo B-LOC\n. O\n")
-    run("report", "model", "--test", "more.conll", "--out", "more.html")
-    before, after = read_report(workplace / "model" / "report.json"), read_report(workplace / "more.json")
-    assert after.training == before.training and after.data[:2] == before.data[:2]
-    assert (after.data[2].path, after.data[2].unseen_entities) == ("more.conll", pytest.approx(1 / 3))
-    assert after.test.scores.strict.support == 3
-    run("report", "model", "--test", "dev.conll")
-    assert read_report(workplace / "model" / "report-dev.json").test == before.test
-    assert "model/report-dev.html" in capsys.readouterr().out
-    for name in ("report-dev.json", "report-dev.html"):
-        (workplace / "model" / name).unlink()
-
-
-def test_report_without_its_numbers(workplace, tmp_path):
-    shutil.copytree(workplace / "model", tmp_path / "old")
-    (tmp_path / "old" / "report.json").unlink()
-    with pytest.raises(InputError, match="report.json: is not there. Name files to test the model on: --test FILE."):
-        run("report", str(tmp_path / "old"))
-    with pytest.raises(InputError, match="nowhere: is no model directory"):
-        run("report", "nowhere")
-    run("report", str(tmp_path / "old"), "--test", str(workplace / "dev.conll"))
-    assert read_report(tmp_path / "old" / "report-dev.json").training is None
+    rows = [line.split() for line in out.splitlines() if line.split()[:1] in (["50%"], ["100%"])]
+    assert [row[:2] for row in rows] == [["50%", "10"], ["100%", "20"]]
+    assert "from 50% to 100% of the labels test F1 rose by" in out
+    runs = json.loads((workplace / "model3" / "runs.json").read_text())
+    assert [run["name"] for run in runs["seeds"]] == ["seed 1", "seed 2"]
+    assert [run["sentences"] for run in runs["learning_curve"]] == [10, 20]
+    assert runs["baseline"]["f1"] == 1.0
+    assert (workplace / "model3" / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_types_that_training_lacks_are_named(workplace):

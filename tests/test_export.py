@@ -17,12 +17,15 @@ from ner_elmo import decoding as in_numpy
 from ner_elmo.__main__ import parser
 from ner_elmo.batching import Features, Words
 from ner_elmo.bundle import save_model
+from ner_elmo.confidence import Confidence
 from ner_elmo.config import NO_ELMO, TrainConfig
 from ner_elmo.decoding import Scores
 from ner_elmo.entities import TagSet
 from ner_elmo.exporting.graph_decoding import Tables, decode
 from ner_elmo.exporting.onnx_tagger import OnnxTagger
+from ner_elmo.gazetteers import Gazetteers
 from ner_elmo.tagger import build_tagger
+from ner_elmo.word_vectors import WordVectors
 
 TYPES = ["LOC", "PER"]
 TEXTS = ["Ada Lund left Oslo .", "Oslo", "", "the ferry  from New York to <S> İstanbul was late 😀 !", "x " * 40]
@@ -31,6 +34,7 @@ KINDS = {
     "words": {"elmo": NO_ELMO, "head": "softmax"},
     "both": {"n_blocks": 2, "layers": (0, 1), "initial_state": "zero"},
 }
+EVERYTHING = {"output_mix": True, "casing": True, "word_vectors": "given", "gazetteer": ("LOC=given",)}
 
 
 @pytest.fixture(scope="module", params=KINDS.items(), ids=KINDS.keys())
@@ -40,14 +44,31 @@ def model(request, small_weights, tmp_path_factory):
     config = TrainConfig(**{"elmo": str(small_weights), "hidden_size": 6, "word_dim": 4} | options)
     bilm = load_bilm(small_weights, initial_state="zero", top_layer=config.top_layer) if kind != "words" else None
     features = Features(bilm, WORDS)
+    if config.casing:
+        vectors, names = WordVectors(["oslo", "York"], np.eye(2)), Gazetteers({"LOC": [("New", "York"), ("Oslo",)]})
+        features = Features(bilm, WORDS, word_vectors=vectors, casing=True, gazetteers=names)
     tagger = build_tagger(config, TYPES, **features.sizes)
     rng = np.random.default_rng(1)
     tagger.set_weights(
         [w + rng.normal(0, 0.7, w.shape).astype(w.dtype) if w.dtype == np.float32 else w for w in tagger.get_weights()]
     )
     directory = tmp_path_factory.mktemp(kind) / "model"
-    save_model(directory, tagger, features, config, {})
-    return directory, NerTagger(tagger, features)
+    confidence = Confidence(0.7, -0.2)
+    save_model(directory, tagger, features, config, {}, confidence)
+    return directory, NerTagger(tagger, features, confidence=confidence)
+
+
+@pytest.mark.parametrize("model", [("everything", EVERYTHING)], indirect=True, ids=["everything"])
+def test_whatever_a_tagger_reads_goes_into_onnx_and_not_into_a_saved_model(model, tmp_path, capsys, small_weights):
+    directory, tagger = model
+    assert run(directory, "--format", "onnx", "--out", tmp_path / "o") == 0
+    found = OnnxTagger.load(tmp_path / "o", tagger.features.bilm).tag_sentences([text.split() for text in TEXTS if text])
+    expected = tagger.tag_sentences([text.split() for text in TEXTS if text])
+    for ours, theirs in zip(expected, found, strict=True):
+        assert [span for span, _ in ours] == [span for span, _ in theirs]
+        assert [p for _, p in ours] == pytest.approx([p for _, p in theirs], abs=1e-4)
+    assert run(directory, "--out", tmp_path / "s") == 2
+    assert "cannot be put into a SavedModel. Export it as ONNX" in capsys.readouterr().err
 
 
 def run(*arguments) -> int:
@@ -152,7 +173,8 @@ def test_the_graph_decodes_as_numpy_does(data):
     scores = Scores(*(np.where(allowed, rng.normal(0, 2, allowed.shape), -np.inf) for allowed in legal))
     emissions = rng.normal(0, 3, (n_rows, n_steps, k)).astype(np.float32)
     lengths = np.array([data.draw(st.integers(0, n_steps)) for _ in range(n_rows)])
-    found = decode(tf.constant(emissions), tf.sequence_mask(lengths, n_steps), Tables.of(scores, tag_set))
+    confidence = data.draw(st.sampled_from([Confidence(), Confidence(0.6, -0.3)]))
+    found = decode(tf.constant(emissions), tf.sequence_mask(lengths, n_steps), Tables.of(scores, tag_set, confidence))
     for row, spans in enumerate(in_numpy.decode(emissions, lengths, scores, tag_set)):
         n = int(found["n_spans"][row])
         names = ("span_type", "span_start", "span_end", "span_score")
@@ -160,7 +182,7 @@ def test_the_graph_decodes_as_numpy_does(data):
         assert [(span.type.encode(), span.start, span.end) for span, _ in spans] == list(
             zip(kinds, starts, ends, strict=True)
         )
-        assert probabilities == pytest.approx([p for _, p in spans], abs=1e-5)
+        assert probabilities == pytest.approx([confidence(p) for _, p in spans], abs=1e-5)
     scored = found["tag_scores"].numpy()
     assert (scored[np.arange(n_steps) < lengths[:, None]] > 0).all() and not scored[
         np.arange(n_steps) >= lengths[:, None]
