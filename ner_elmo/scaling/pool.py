@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from biLM.errors import InputError, Stopped
@@ -39,7 +40,8 @@ def ray_started(address: str | None, cpus: int, gpus: float) -> Iterator[Any]:
             raise InputError(f"{address}: cannot join this Ray cluster: {says}") from error
     before = signal.signal(signal.SIGTERM, _stop)
     try:
-        yield ray
+        with redirect_stdout(sys.stderr):  # where Ray says that a node is gone
+            yield ray
     finally:
         signal.signal(signal.SIGTERM, before)
         ray.shutdown()

@@ -70,12 +70,12 @@ class Output:
         with ThreadPoolExecutor(READ_AT_ONCE) as pool:
             known = pool.map(self._read_cut, (file for file in files if f"{file.name}/{CUT}" in marks))
             pieces = [piece for of_file in known for piece in of_file]
-        done = [
-            f"{piece.file.name}/{piece.number:06d}.json" in marks and f"{piece.file.name}/{piece.number:06d}.jsonl" in shards
-            for piece in pieces
-        ]
-        split = {which: [piece for piece, is_done in zip(pieces, done, strict=True) if is_done is which] for which in (0, 1)}
-        return uncut, split[0], split[1]
+
+        def is_done(piece: Piece) -> bool:
+            name = f"{piece.file.name}/{piece.number:06d}"
+            return f"{name}.json" in marks and f"{name}.jsonl" in shards
+
+        return uncut, [piece for piece in pieces if not is_done(piece)], [piece for piece in pieces if is_done(piece)]
 
     def _read_cut(self, file: InputFile) -> list[Piece]:
         path = self._cut(file)
