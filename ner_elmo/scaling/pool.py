@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import sys
 from collections import Counter, deque
@@ -20,12 +21,14 @@ LOAD = "load"
 
 @contextmanager
 def ray_started(address: str | None, cpus: int, gpus: float) -> Iterator[Any]:
-    """Gives the module `ray`: on this machine alone, listening on loopback, or joined to a cluster.
+    """Gives the module `ray`: on this machine alone, or joined to a cluster.
 
     SIGTERM raises Stopped meanwhile. Raises InputError where the cluster cannot be joined.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if address is None:  # Ray listens on all interfaces: nobody without this token may use it
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     import ray
 
     quiet = {"log_to_driver": False, "logging_level": "CRITICAL"}
