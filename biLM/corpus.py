@@ -41,10 +41,11 @@ def find_files(patterns: Iterable[str]) -> list[Path]:
 
 
 @contextmanager
-def open_bytes(path: str | Path) -> Iterator[IO[bytes]]:
-    """A file, plain or compressed, for reading bytes."""
+def open_bytes(path: str | Path, stream: IO[bytes] | None = None) -> Iterator[IO[bytes]]:
+    """A file, plain or compressed, for reading bytes. stream: the file's bytes, where it is no local one."""
+    opener = _OPENERS.get(Path(path).suffix)
     try:
-        with _OPENERS.get(Path(path).suffix, open)(path, "rb") as lines:
+        with opener(stream or path, "rb") if opener else stream or open(path, "rb") as lines:
             yield lines
     except (EOFError, gzip.BadGzipFile, lzma.LZMAError) as error:
         raise InputError(f"{path}: a damaged archive: {error}.") from error

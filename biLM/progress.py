@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -44,5 +45,29 @@ def show_training() -> Iterator[Callable[[Any], None]]:
                 line += f"  loss {now.row.loss:.3f}{measured}  {now.row.tokens_per_second:,.0f} tokens/s"
                 left = (now.n_steps - now.step) * now.row.tokens / now.step / max(1.0, now.row.tokens_per_second)
                 console.print(f"{line}  {timedelta(seconds=round(left))} left", highlight=False, soft_wrap=True)
+
+        yield show
+
+
+@contextmanager
+def show_rate(unit: str, every: float = 30.0) -> Iterator[Callable[[int, int, int], None]]:
+    """Gives a function (done, total, units worked on) that shows the share that is done and the units a second.
+
+    A bar at a terminal; elsewhere a line, no more than one in `every` seconds.
+    """
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    columns = (BarColumn(20), TextColumn("{task.description}"), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+        begin = told = time.monotonic()
+
+        def show(done: int, total: int, n_units: int) -> None:
+            nonlocal told
+            now = time.monotonic()
+            text = f"{done / max(1, total):.1%}  {n_units:,} {unit}  {n_units / max(now - begin, 1e-9):,.0f} {unit}/s"
+            bar.update(task, completed=done, total=total, description=text)
+            if not console.is_terminal and now - told >= every:
+                console.print(text)
+                told = now
 
         yield show

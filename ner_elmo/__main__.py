@@ -1,4 +1,4 @@
-"""python -m ner_elmo evaluate | compare | swap | check | convert | report | suspects | serve | export"""
+"""python -m ner_elmo evaluate | compare | swap | check | convert | report | suspects | serve | export | scale"""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ner_elmo import (
     commands_data,
     commands_export,
     commands_report,
+    commands_scale,
     commands_scores,
     commands_serve,
     commands_suspects,
@@ -25,6 +26,7 @@ MODULES = (
     commands_suspects,
     commands_serve,
     commands_export,
+    commands_scale,
 )
 
 

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,17 +25,19 @@ from ner_elmo.formats.table import AUTO, FORMATS, documents_of
 TEXT, ROWS = "text", "rows"
 STYLES = ("text", "jsonl", "conll", "csv", "html", "doccano", "labelstudio")  # here, so that --help needs no Keras
 INPUTS = (AUTO, TEXT, ROWS, *FORMATS)
-_ROWS = (".jsonl", ".ndjson", ".csv", ".tsv")
-_ANNOTATED = (".conll", ".bio", ".iob", ".json", ".spacy", ".arrow")
+COMMA, JSON_LINES = (".csv", ".tsv"), (".jsonl", ".ndjson")
+ANNOTATED = (".conll", ".bio", ".iob", ".json", ".spacy", ".arrow")
 
 
 @dataclass(frozen=True)
 class Item:
-    """A text to tag. sentences: its tokens, where the file gives them; row: the row that it comes from, with the text."""
+    """A text to tag. sentences: its tokens, where the file gives them; row: the row that it comes from, with the text;
+    line: of its file where it begins, from 1, where that is known."""
 
     text: str
     sentences: tuple[Borders, ...] | None = None
     row: Mapping[str, Any] | None = None
+    line: int | None = None
 
     def __len__(self) -> int:
         return len(self.text)
@@ -71,7 +73,10 @@ def _items(paths: Sequence[str], field: str | None, form: str, scheme: str) -> I
         if kind == TEXT:
             yield from map(Item, read_lines(path))
         elif kind == ROWS:
-            yield from _csv_rows(Path(path), field) if suffix_of(Path(path)) in (".csv", ".tsv") else _json_rows(path, field)
+            if suffix_of(Path(path)) in COMMA:
+                yield from csv_items(comma.rows(Path(path)), path, field)
+            else:
+                yield from json_items(read_lines(path), "standard input" if path == "-" else path, field)
         else:
             source = Source(Path(path), scheme, text_field=field)
             for document in documents_of(source, AUTO if form == AUTO else form)[1]:
@@ -95,31 +100,35 @@ def _kind(path: str) -> str:
     if Path(path).is_dir():
         return "datasets"
     suffix = suffix_of(Path(path))
-    return ROWS if suffix in _ROWS else AUTO if suffix in _ANNOTATED else TEXT
+    return ROWS if suffix in COMMA + JSON_LINES else AUTO if suffix in ANNOTATED else TEXT
 
 
 def read_lines(path: str) -> Iterator[str]:
-    """Lines of a UTF-8 file, or of standard input ("-"); without line ends and byte-order marks.
-
-    Only \\n and \\r\\n end a line, so that each line of the file gives one result.
-    """
+    """Lines of a UTF-8 file, or of standard input ("-"); without line ends and byte-order marks."""
     with sys.stdin.buffer if path == "-" else open_bytes(path) as stream:
-        for number, raw in enumerate(stream, 1):
-            try:
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                where = "standard input" if path == "-" else path
-                raise InputError(
-                    f"{where}:{number}: must be UTF-8. Received the byte {raw[error.start]:#04x}; convert it with "
-                    "`iconv -f LATIN1 -t UTF-8`."
-                ) from None
-            yield line.removesuffix("\n").removesuffix("\r")
+        yield from map(without_end, decoded(stream, "standard input" if path == "-" else path))
 
 
-def _json_rows(path: str, field: str | None) -> Iterator[Item]:
-    """Objects, one a line; empty lines are passed over."""
-    name = "standard input" if path == "-" else path
-    for number, line in enumerate(read_lines(path), 1):
+def decoded(lines: Iterable[bytes], name: str, first: int = 1) -> Iterator[str]:
+    """The text of lines of UTF-8, with their ends. name, first: the file and the number of the first line, for messages."""
+    for number, raw in enumerate(lines, first):
+        try:
+            yield raw.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{name}:{number}: must be UTF-8. Received the byte {raw[error.start]:#04x}; convert it with "
+                "`iconv -f LATIN1 -t UTF-8`."
+            ) from None
+
+
+def without_end(line: str) -> str:
+    """Only \\n and \\r\\n end a line, so that each line of the file gives one result."""
+    return line.removesuffix("\n").removesuffix("\r")
+
+
+def json_items(lines: Iterable[str], name: str, field: str | None, first: int = 1) -> Iterator[Item]:
+    """The texts of objects, one a line; empty lines are passed over."""
+    for number, line in enumerate(lines, first):
         if not line.strip():
             continue
         where = f"{name}:{number}"
@@ -129,19 +138,21 @@ def _json_rows(path: str, field: str | None) -> Iterator[Item]:
             raise InputError(f"{where}: expected JSON, got {line[:40]!r}: {error}.") from None
         if not isinstance(row, dict):
             raise InputError(f"{where}: must be an object with a text. Received: {line[:40]!r}.")
-        yield _item(row, text_key_of(row, where, field), where)
+        yield row_item(row, name, number, field)
 
 
-def _csv_rows(path: Path, field: str | None) -> Iterator[Item]:
-    everything = comma.rows(path)
-    _, names = next(everything, (0, []))
-    for number, cells in everything:
+def csv_items(rows: Iterator[tuple[int, list[str]]], name: str, field: str | None) -> Iterator[Item]:
+    """The texts of rows with their line numbers, the row of names first."""
+    _, names = next(rows, (0, []))
+    for number, cells in rows:
         if len(cells) != len(names):
-            raise InputError(f"{path}:{number}: expected {len(names)} cells, got {len(cells)}.")
-        row = dict(zip(names, cells, strict=True))
-        yield _item(row, text_key_of(row, f"{path}:{number}", field), f"{path}:{number}")
+            raise InputError(f"{name}:{number}: expected {len(names)} cells, got {len(cells)}.")
+        yield row_item(dict(zip(names, cells, strict=True)), name, number, field)
 
 
-def _item(row: Mapping[str, Any], key: str, where: str) -> Item:
-    require_characters(row[key], where)
-    return Item(row[key], None, row)
+def row_item(row: Mapping[str, Any], name: str, number: int, field: str | None) -> Item:
+    """The text of a row. name, number: its file and line. Raises InputError where it has none."""
+    where = f"{name}:{number}"
+    text = row[text_key_of(row, where, field)]
+    require_characters(text, where)
+    return Item(text, None, row, number)

@@ -57,7 +57,7 @@ LEVELS = {
         ["bundle", "training", "report", "crf_baseline"],
         ["predictor", "suspects"],
         ["output"],
-        ["checks", "experiment", "exporting", "serving"],
+        ["checks", "experiment", "exporting", "scaling", "serving"],
         [
             "commands_scores",
             "commands_swap",
@@ -66,6 +66,7 @@ LEVELS = {
             "commands_suspects",
             "commands_serve",
             "commands_export",
+            "commands_scale",
         ],
         ["__main__"],
     ],
@@ -90,6 +91,7 @@ SUBPACKAGES = {
         ["model_card"],
     ],
     "ner_elmo.serving": [["options", "middleware"], ["layer_shares", "request_queue"], ["demo"], ["server"]],
+    "ner_elmo.scaling": [["options", "places", "pool"], ["pieces"], ["shards"], ["worker"], ["run"]],
     "ner_elmo.exporting": [["check", "graph_decoding"], ["saved_model", "onnx_tagger"]],
 }
 LEVELS |= SUBPACKAGES
@@ -144,7 +146,7 @@ def test_tensorflow_is_imported_where_it_is_needed_and_nowhere_else():
 
 @pytest.mark.parametrize("package", [*LEVELS, "ner_elmo.formats.table", "ner_elmo.readers"])
 def test_importing_loads_nothing_heavy(package):
-    heavy = ("keras", "tensorflow", "jax", "spacy", "h5py", "datasets")
+    heavy = ("keras", "tensorflow", "jax", "spacy", "h5py", "datasets", "ray", "pyarrow")
     code = f"import sys, {package}; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
@@ -161,7 +163,7 @@ def test_importing_loads_nothing_heavy(package):
         ["-m", "ner_elmo"],
         *(
             ["-m", "ner_elmo", name]
-            for name in ("evaluate", "compare", "swap", "check", "convert", "report", "suspects", "serve", "export")
+            for name in ("evaluate", "compare", "swap", "check", "convert", "report", "suspects", "serve", "export", "scale")
         ),
     ],
 )  # fmt: skip
@@ -172,4 +174,15 @@ def test_help_needs_no_keras(command):
     assert "usage:" in found.stdout
     imported = {line.rpartition("|")[2].strip() for line in found.stderr.splitlines()}
     assert "argparse" in imported
-    assert not imported & {"keras", "tensorflow", "jax", "spacy", "h5py", "matplotlib", "pydantic", "pandas"}
+    assert not imported & {
+        "keras",
+        "tensorflow",
+        "jax",
+        "spacy",
+        "h5py",
+        "matplotlib",
+        "pydantic",
+        "pandas",
+        "ray",
+        "pyarrow",
+    }

@@ -11,6 +11,7 @@ import io
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,19 @@ TEXT_NAMES = ("text", "sentence", "content")
 
 def rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line numbers and cells of the rows of a file, the row of names first; empty rows are passed over."""
+    return rows_of((line for _, line in raw_lines(path)), str(path))
+
+
+def rows_of(lines: Iterator[str], name: str) -> Iterator[tuple[int, list[str]]]:
+    """The same of a file's lines with their ends. name: the file, for messages."""
     csv.field_size_limit(sys.maxsize)  # the module's limit, for all readers: 128 KB would cut long texts
-    separator = _separator(path)
-    reader = csv.reader((line for _, line in raw_lines(path)), delimiter=separator, strict=True)
+    begin: list[str] = []
+    for line in lines:
+        begin.append(line)
+        if line.strip():
+            break
+    separator = max(",;\t", key=(begin or [""])[-1].count)
+    reader = csv.reader(chain(begin, lines), delimiter=separator, strict=True)
     number = 1
     try:
         for cells in reader:
@@ -38,17 +49,12 @@ def rows(path: Path) -> Iterator[tuple[int, list[str]]]:
                 yield number, cells
             number = reader.line_num + 1
     except csv.Error as error:
-        raise InputError(f"{path}:{number}: no CSV: {error}.") from None
+        raise InputError(f"{name}:{number}: no CSV: {error}.") from None
 
 
 def header(path: Path) -> list[str]:
     """The names of the columns, as they stand there."""
     return next(rows(path), (0, []))[1]
-
-
-def _separator(path: Path) -> str:
-    first = next((line for _, line in raw_lines(path) if line.strip()), "")
-    return max(",;\t", key=first.count)
 
 
 def place_of(names: Sequence[str], wanted: Iterable[str]) -> int | None:
