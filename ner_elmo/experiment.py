@@ -14,6 +14,7 @@ from rich.console import Console
 
 from biLM import BiLM, load_bilm
 from biLM.progress import progress
+from biLM.text import Tokenizer
 from ner_elmo import report
 from ner_elmo.batching import Features
 from ner_elmo.bundle import save_model
@@ -23,7 +24,7 @@ from ner_elmo.config import NO_ELMO, TrainConfig
 from ner_elmo.gazetteers import Gazetteers, read_gazetteers
 from ner_elmo.metrics import Evaluation
 from ner_elmo.model_directory import write_scores
-from ner_elmo.predictor import NerTagger
+from ner_elmo.predictor import Predictor
 from ner_elmo.readers import Sentence, types_of
 from ner_elmo.reporting.judged import Judged, evaluation_of, judge
 from ner_elmo.training import Trained, train_tagger
@@ -59,7 +60,7 @@ class Outcome:
 
     config: TrainConfig
     trained: Trained
-    tagger: NerTagger
+    tagger: Predictor
     judged: list[Judged]  # the test sentences
     evaluation: Evaluation
 
@@ -102,8 +103,8 @@ def gather(
     return replace(material, bilm=bilm, activations=(of_train, of_dev))
 
 
-def run(config: TrainConfig, material: Material, console: Console) -> Outcome:
-    """Trains a tagger, learns on dev what its confidence is worth, and scores it on test."""
+def fit(config: TrainConfig, material: Material, console: Console) -> tuple[Trained, Predictor]:
+    """Trains a tagger, and learns on dev what its confidence is worth."""
     features = Features.of(
         config, [sentence.tokens for sentence in material.train], material.bilm, material.word_vectors, material.gazetteers
     )
@@ -114,10 +115,16 @@ def run(config: TrainConfig, material: Material, console: Console) -> Outcome:
         )
     if trained.interrupted:
         console.print("interrupted: going on with the best epoch so far")
-    tagger = NerTagger(trained.tagger, trained.features)
+    tagger = Predictor(trained.tagger, trained.features, Tokenizer(config.lang))
     tagger.confidence = learn_confidence(
         [sentence.spans for sentence in material.dev], tagger.tag_sentences([sentence.tokens for sentence in material.dev])
     )
+    return trained, tagger
+
+
+def run(config: TrainConfig, material: Material, console: Console) -> Outcome:
+    """Trains a tagger, and scores it on test."""
+    trained, tagger = fit(config, material, console)
     judged = judge(tagger, material.test)
     return Outcome(config, trained, tagger, judged, evaluation_of(judged))
 

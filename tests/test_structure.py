@@ -57,7 +57,8 @@ LEVELS = {
         ["bundle", "training", "report", "crf_baseline"],
         ["predictor", "suspects"],
         ["output"],
-        ["checks", "experiment", "exporting", "scaling", "serving"],
+        ["checks", "experiment", "exporting", "scaling", "serving", "spacy_component"],
+        ["estimator"],
         [
             "commands_scores",
             "commands_swap",
