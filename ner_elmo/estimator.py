@@ -27,7 +27,7 @@ from ner_elmo.readers import Sentence
 from ner_elmo.training import Epoch
 
 _ABOUT_FILES = {"train", "dev", "test", "format", "columns", "field", "output", "overwrite", "license", "dataset"}
-_SEVERAL_RUNS = {"seeds", "learning_curve", "baseline"}
+_SEVERAL_RUNS = {"seeds", "learning_curve", "baseline", "tune", "tune_options"}
 OPTIONS = {field.name: field.default for field in fields(TrainConfig) if field.name not in _ABOUT_FILES | _SEVERAL_RUNS}
 _TRAINED = {"tagger", "features", "tokenizer", "confidence", "tag_set", "scores", "history_"}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from ner_elmo.metrics import Evaluation
 
 FORMAT = 1
 DESCRIPTION = "model.json"
-SCORES, RUNS = "scores.json", "runs.json"
+SCORES, RUNS, HISTORY = "scores.json", "runs.json", "history.csv"
 
 
 def check_output(directory: Path, overwrite: bool) -> None:
@@ -70,6 +72,14 @@ def write_scores(directory: Path, evaluation: Evaluation) -> None:
     """Puts the test scores beside the model."""
     text = json.dumps(asdict(evaluation), indent=1) + "\n"
     (directory / SCORES).write_text(text, encoding="utf-8")
+
+
+def write_history(directory: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Puts the figures of each epoch beside the model, in history.csv."""
+    with open(directory / HISTORY, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in rows)
 
 
 def scores_of(directory: Path) -> dict[str, Any] | None:
