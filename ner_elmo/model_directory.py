@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,23 @@ from ner_elmo.metrics import Evaluation
 FORMAT = 1
 DESCRIPTION = "model.json"
 SCORES, RUNS, HISTORY = "scores.json", "runs.json", "history.csv"
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) and one for one in value) and len(value) == len(set(value))
+
+
+def _is_bilm(value: Any) -> bool:
+    whole = isinstance(value, dict) and all(isinstance(value.get(key), int) for key in ("width", "n_layers"))
+    return value is None or (whole and isinstance(value.get("path", ""), str))
+
+
+_KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "types": ("a list of different names", _is_names),
+    "config": ("an object of options", lambda value: isinstance(value, dict)),
+    "bilm": ("an object with the biLM's width and n_layers", _is_bilm),
+    "versions": ("an object", lambda value: isinstance(value, dict)),
+}
 
 
 def check_output(directory: Path, overwrite: bool) -> None:
@@ -44,6 +61,9 @@ def describe(directory: Path) -> dict[str, Any]:
     description = read_object(path)
     if description.get("format") != FORMAT:
         raise InputError(f"{path}: format must be {FORMAT}. Received: {description.get('format')!r}. Update ner-elmo.")
+    for key, (rule, holds) in _KEYS.items():
+        if not holds(description.get(key)):
+            raise InputError(f"{path}: {key!r} must be {rule}. Received: {str(description.get(key))[:60]!r}.")
     return description
 
 

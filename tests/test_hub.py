@@ -140,7 +140,9 @@ def test_a_tagger_on_a_module_is_saved_with_its_name(tmp_path):
     assert description == {"width": 6, "n_layers": 3, "fingerprint": bilm.fingerprint(), "path": f"tfhub:{module}"}
     assert not (tmp_path / "model" / "bilm").exists()
     here = Predictor(trained.tagger, trained.features).tag_sentences(tokens)
-    assert Predictor.load(tmp_path / "model").tag_sentences(tokens) == here
+    with pytest.raises(InputError, match=f"a TF-Hub module, which is a program. Name it yourself: --elmo tfhub:{module}"):
+        Predictor.load(tmp_path / "model")
+    assert Predictor.load(tmp_path / "model", config.elmo).tag_sentences(tokens) == here
 
 
 SHAPES = {

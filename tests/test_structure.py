@@ -15,6 +15,7 @@ LEVELS = {
             "errors",
             "flags",
             "files",
+            "hdf5",
             "progress",
             "startup",
             "download",
