@@ -8,6 +8,8 @@ from typing import TypeVar
 import keras
 import numpy as np
 
+from biLM.errors import InputError
+
 POSITIONS_PER_SENTENCE = 64  # batch_size sentences of that length, marks and padding included, are what a batch may hold
 SHAPE_STEP = {"jax": 16}  # JAX compiles every new shape: lengths are rounded up to multiples, counts to powers of two
 Item = TypeVar("Item")
@@ -39,6 +41,21 @@ def few_counts(count: int) -> int:
     """The number of rows to fill a batch of `count` up to: itself, or a power of two where new shapes are compiled."""
     step = shape_step()
     return count if step == 1 else max(step, 1 << (count - 1).bit_length())
+
+
+def require_finite(activations: np.ndarray, sentences: Sequence[Sequence[str]]) -> np.ndarray:
+    """Activations (B, L+1, T, D) as they are. Raises InputError, with layer and sentence, for NaN and infinity."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(np.sum(activations)):  # faster, and finite where all of them are small
+            return activations
+    wrong = np.argwhere(~np.isfinite(activations).all(axis=-1))
+    if len(wrong):
+        row, layer, position = wrong[0]
+        text = " ".join(sentences[row])[:60] if row < len(sentences) else ""
+        raise InputError(
+            f"the biLM's layer {layer} is not finite at token {position + 1} of {text!r}. Are these its weights and options?"
+        )
+    return activations
 
 
 def filled(items: Sequence[Item], empty: Item) -> list[Item]:

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from biLM.batching import batches_by_length, few_counts, filled, shape_step
+from biLM.batching import batches_by_length, few_counts, filled, require_finite, shape_step
 from biLM.char_cnn import CharacterEncoder
 from biLM.characters import BEGIN_TOKEN, END_TOKEN, N_FIXED_ROWS, CharacterInput, deduplicate, numbered
 from biLM.errors import InputError
@@ -256,7 +256,8 @@ class BiLM(keras.Model):
 
     def embed_batch(self, sentences: Sequence[Sentence], table: TokenTable) -> np.ndarray:
         """Activations of a batch, each sentence from the initial state. Shape: (B, L+1, T, D)."""
-        return self.predict_on_batch(self.look_up(sentences, table))["activations"][: len(sentences)]
+        activations = self.predict_on_batch(self.look_up(sentences, table))["activations"][: len(sentences)]
+        return require_finite(activations, sentences)
 
     def look_up(self, sentences: Sequence[Sentence], table: TokenTable) -> dict[str, np.ndarray]:
         """The input of a batch, its vectors from a table; filled up with empty sentences to one of few shapes."""
@@ -307,7 +308,7 @@ class BiLM(keras.Model):
         for state, new in zip(carried, keras.tree.flatten(outputs["states"]), strict=True):
             state[: len(sentences)] = new
         self._carried = carried
-        return outputs["activations"]
+        return require_finite(outputs["activations"], sentences)
 
 
 def reverse(token_index):

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from biLM.batching import batches_by_length, filled, shape_step
+from biLM.batching import batches_by_length, filled, require_finite, shape_step
 from biLM.characters import round_up
 from biLM.errors import InputError
 from biLM.hub_state import find_state
@@ -95,7 +95,7 @@ class HubBiLM:
             for row, position in enumerate(group):
                 length = len(sentences[position])
                 result[position, :, :length] = batch[row, :, :length]
-        return result
+        return require_finite(result, sentences)
 
     def _groups(self, sentences: Sequence[Sentence]) -> Iterator[list[int]]:
         """Positions of sentences that may go in together; empty sentences go nowhere."""

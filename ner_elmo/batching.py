@@ -178,7 +178,7 @@ class Prepared:
         for name, values in self.of_token.items():
             chosen = values[rows]
             if name == "characters":
-                width = round_up(int(self.widths[rows].max()) + TOKEN_CHARACTERS.widest, shape_step())
+                width = round_up(int(self.widths[rows].max(initial=0)) + TOKEN_CHARACTERS.widest, shape_step())
                 chosen = chosen[:, :width]
             inputs[name] = np.pad(chosen, [(0, padding), *[(0, 0)] * (chosen.ndim - 1)])
         return inputs

@@ -110,29 +110,31 @@ class Predictor:
     def _finished(
         self, chunk: list[T], split: list[list[TextSentence]], emissions: Future
     ) -> Iterator[tuple[T, list[Tagged]]]:
-        found = iter(self._decode(emissions.result()))
+        found = iter(self._decode(emissions.result(), sum(map(len, split))))
         for item, sentences in zip(chunk, split, strict=True):
             yield item, [(sentence, next(found)) for sentence in sentences]
 
     def tag_sentences(self, sentences: Sequence[Tokens]) -> list[list[tuple[Span, float]]]:
         """Spans of tokenised sentences, each with its confidence."""
-        return self._decode(self.emissions(sentences))
+        return self._decode(self.emissions(sentences), len(sentences))
 
     def emissions(self, sentences: Sequence[Tokens]) -> list[Batch]:
-        """What the network says of the sentences, in batches of like length."""
+        """What the network says of the sentences that hold a token, in batches of like length."""
         inputs = Prepared(self.features, [*sentences, ()])  # an empty one, to fill batches up with
+        real = np.flatnonzero(inputs.lengths)
         batches = []
-        for positions in batches_by_length(inputs.lengths[:-1], self.n_rows):
+        for chosen in batches_by_length(inputs.lengths[real], self.n_rows):
+            positions = real[chosen].tolist()
             with self._network:
                 emissions = self.tagger.predict_on_batch(inputs.batch(filled(positions, len(sentences))))
             batches.append((positions, inputs.lengths[positions], emissions[: len(positions)]))
         return batches
 
-    def _decode(self, batches: Sequence[Batch]) -> list[list[tuple[Span, float]]]:
+    def _decode(self, batches: Sequence[Batch], n_sentences: int) -> list[list[tuple[Span, float]]]:
         result: dict[int, list[tuple[Span, float]]] = {}
         for positions, lengths, emissions in batches:
             result |= zip(positions, decode(emissions, lengths, self.scores, self.tag_set), strict=True)
-        ordered = (result[position] for position in range(len(result)))
+        ordered = (result.get(position, []) for position in range(n_sentences))
         return [[(span, self.confidence(probability)) for span, probability in spans] for spans in ordered]
 
     def n_best(self, text: str, n: int, sentences: Sequence[TextSentence] | None = None) -> list[list[Tagging]]:

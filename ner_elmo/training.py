@@ -149,11 +149,11 @@ def _epochs(config, tagger, train, dev, prepared, step):
         order = shuffled_batches(lengths, config.batch_size, rng, config.batch_tokens)
         for done, positions in enumerate(order, 1):
             loss = tagger.train_on_batch(train_inputs.batch(positions), targets.batch(positions))
+            if not np.isfinite(loss):
+                raise InputError(_says_not_finite(number, done, [train[position].where for position in positions]))
             losses.append(len(positions) * loss)
             step(done, len(order))
         loss = float(np.sum(losses)) / len(train)
-        if not np.isfinite(loss):
-            raise InputError(f"the loss is not finite in epoch {number}. Lower --learning-rate.")
         with _averaged(tagger, config):
             score = dev_score(tagger, dev, dev_inputs)
             is_best = score.f1 > best
@@ -163,6 +163,14 @@ def _epochs(config, tagger, train, dev, prepared, step):
         yield Epoch(number, loss, score, is_best, time.monotonic() - start), weights
         if best > 0 and number - best_number >= config.patience:
             return
+
+
+def _says_not_finite(epoch: int, batch: int, places: list[str]) -> str:
+    """What is read is finite (the biLM, word vectors and the cache see to that): the steps before were too large."""
+    return (
+        f"the loss is not finite in epoch {epoch}, batch {batch}: {len(places)} sentences (the first: {places[0]}). "
+        "Lower --learning-rate or --clip-norm."
+    )
 
 
 def dev_score(tagger: Tagger, sentences: Sequence[Sentence], inputs: Prepared, batch_size: int = 64) -> Score:
