@@ -82,9 +82,9 @@ def main(args: argparse.Namespace) -> None:
     start_keras()
 
     from ner_elmo import output
-    from ner_elmo.predictor import NerTagger
+    from ner_elmo.predictor import Predictor
 
-    tagger = NerTagger.load(model, args.elmo)
+    tagger = Predictor.load(model, args.elmo)
     threshold = tagger.confidence.threshold(args.min_precision) if args.min_precision else None
     lowest = max(args.min_confidence, threshold.confidence if threshold else 0.0)
     found = output.results(tagger, chain(items, read), args.tokenized, lowest, args.n_best)

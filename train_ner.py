@@ -57,11 +57,13 @@ def main(config: TrainConfig) -> None:
     resolve(config.elmo)  # downloads, or says why not, before anything slow
 
     start_keras()
-    from ner_elmo import crf_baseline, experiment
+    from ner_elmo import crf_baseline, experiment, search
     from ner_elmo.elmo import ScalarMix
     from ner_elmo.reporting import data, figures, model_card, page
 
     material = experiment.gather(config, train, dev, test, console)
+    if config.tune:
+        config = search.search(config, material, output.with_name(f"{output.name}.tune.jsonl"), console)
     best, results = experiment.run_seeds(config, material, console)
     experiment.save(output, best)
     remember(output)

@@ -134,5 +134,6 @@ def _look(args: argparse.Namespace) -> None:
     if args.command == "picture":
         write_picture(found, vectors, args.out)
     else:
-        write_projector(found, vectors, args.out)
+        rows = ((one.token, one.line, one.position, one.snippet) for one in found)
+        write_projector(("token", "line", "position", "context"), rows, vectors, args.out)
     print(f"{args.out}: {len(found):,} occurrences, {vectors.shape[1]} dimensions")

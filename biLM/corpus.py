@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -25,8 +25,9 @@ from biLM.characters import BEGIN_TOKEN, END_TOKEN, numbered
 from biLM.errors import InputError
 from biLM.vocabulary import Vocabulary
 
-_OPENERS: dict[str, Callable[..., IO[Any]]] = {".gz": gzip.open, ".xz": lzma.open}  # type: ignore[dict-item]
+_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open}
 BLOCK_BYTES = 2**22  # shuffled among themselves: some 30,000 sentences
+MAX_LINE_BYTES = 2**27  # unpacked: what a small archive swells to must not fill the memory
 
 
 def find_files(patterns: Iterable[str]) -> list[Path]:
@@ -40,25 +41,51 @@ def find_files(patterns: Iterable[str]) -> list[Path]:
     return found
 
 
+class BoundedReader(io.BufferedReader):
+    """Bytes whose lines have a limit: a longer one is an InputError that names the file. name: for messages."""
+
+    def __init__(self, raw: Any, name: str):
+        super().__init__(raw, 2**18)
+        self.path = name
+
+    def readline(self, size: int | None = -1) -> bytes:
+        line = super().readline(MAX_LINE_BYTES + 1 if size is None or size < 0 else size)
+        if len(line) > MAX_LINE_BYTES:
+            raise InputError(
+                f"{self.path}: a line must hold {MAX_LINE_BYTES:,} bytes at most. Received: a longer one, which begins with "
+                f"{line[:40].decode('utf-8', 'replace')!r}."
+            )
+        return line
+
+
 @contextmanager
-def open_bytes(path: str | Path, stream: IO[bytes] | None = None) -> Iterator[IO[bytes]]:
+def open_bytes(path: str | Path, stream: Any = None) -> Iterator[BoundedReader]:
     """A file, plain or compressed, for reading bytes. stream: the file's bytes, where it is no local one."""
     opener = _OPENERS.get(Path(path).suffix)
     try:
-        with opener(stream or path, "rb") if opener else stream or open(path, "rb") as lines:
+        with (
+            open(path, "rb", buffering=0) if stream is None else stream as raw,
+            BoundedReader(opener(raw, "rb") if opener else raw, str(path)) as lines,
+        ):
             yield lines
     except (EOFError, gzip.BadGzipFile, lzma.LZMAError) as error:
         raise InputError(f"{path}: a damaged archive: {error}.") from error
 
 
 @contextmanager
-def open_text(path: str | Path) -> Iterator[IO[str]]:
-    """A text file, plain or compressed, for reading; what cannot be read as UTF-8 text is an InputError."""
+def open_text(path: str | Path) -> Iterator[Iterator[str]]:
+    """The lines of a text file, plain or compressed, with their ends; what is no UTF-8 text is an InputError."""
     with open_bytes(path) as raw:
         try:
-            yield io.TextIOWrapper(raw, encoding="utf-8-sig", newline="\n")
+            yield decoded(raw)
         except UnicodeDecodeError:
             raise InputError(_not_utf8(Path(path))) from None
+
+
+def decoded(raw: BoundedReader) -> Iterator[str]:
+    """Lines of UTF-8 text, without a byte-order mark."""
+    yield from (line.decode("utf-8-sig") for line in (raw.readline(),) if line)
+    yield from (line.decode("utf-8") for line in raw)
 
 
 def count_lines(path: Path) -> int:

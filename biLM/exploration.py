@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import heapq
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -57,13 +57,14 @@ def occurrences(
                 for row, place in enumerate(positions):
                     number, tokens = lines[place]
                     chosen = [k for k, token in enumerate(tokens) if words is None or token in words]
-                    found += [Occurrence(tokens[k], number, k, _snippet(tokens, k)) for k in chosen]
+                    found += [Occurrence(tokens[k], number, k, snippet(tokens, k)) for k in chosen]
                     vectors.append(batch[row, layer, chosen])
             if found:
                 yield found, np.concatenate(vectors)
 
 
-def _snippet(tokens: Sequence[str], position: int) -> str:
+def snippet(tokens: Sequence[str], position: int) -> str:
+    """Some tokens on each side of one, which stands in brackets."""
     before, after = tokens[max(0, position - SNIPPET) : position], tokens[position + 1 : position + 1 + SNIPPET]
     return " ".join([*before, f"[{tokens[position]}]", *after])
 
@@ -135,15 +136,18 @@ def write_picture(found: Sequence[Occurrence], vectors: np.ndarray, target: Path
         figure.savefig(partial, format="png", dpi=120)
 
 
-def write_projector(found: Sequence[Occurrence], vectors: np.ndarray, directory: Path) -> None:
-    """vectors.tsv, metadata.tsv and projector_config.pbtxt, as TensorBoard's embedding projector reads them."""
+def write_projector(columns: Sequence[str], rows: Iterable[Sequence[object]], vectors: np.ndarray, directory: Path) -> None:
+    """vectors.tsv, metadata.tsv and projector_config.pbtxt, as TensorBoard's embedding projector reads them.
+
+    columns, rows: what the projector shows of each vector (n, D), and can be asked to colour by.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     with whole_file(directory / "vectors.tsv") as partial:
         np.savetxt(partial, vectors, fmt="%.6g", delimiter="\t")
     with whole_file(directory / "metadata.tsv") as partial, open(partial, "w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file, delimiter="\t", quoting=csv.QUOTE_NONE, escapechar="\\")
-        rows.writerow(["token", "line", "position", "context"])
-        rows.writerows([o.token, o.line, o.position, o.snippet] for o in found)
+        writer = csv.writer(file, delimiter="\t", quoting=csv.QUOTE_NONE, escapechar="\\")
+        writer.writerow(columns)
+        writer.writerows(rows)
     lines = ('tensor_name: "tokens in context"', 'tensor_path: "vectors.tsv"', 'metadata_path: "metadata.tsv"')
     config = "".join(["embeddings {\n", *(f"  {line}\n" for line in lines), "}\n"])
     with whole_file(directory / "projector_config.pbtxt") as partial:

@@ -13,6 +13,8 @@ from typing import Any
 
 from biLM.errors import InputError
 
+MAX_OBJECT_BYTES = 2**28
+
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
@@ -61,9 +63,12 @@ def whole_directory(directory: Path) -> Iterator[Path]:
 
 def read_object(path: str | Path) -> dict[str, Any]:
     """The object that a JSON file holds. Raises InputError for anything else."""
+    size = Path(path).stat().st_size
+    if size > MAX_OBJECT_BYTES:
+        raise InputError(f"{path}: must be a JSON object of {MAX_OBJECT_BYTES:,} bytes at most. Received: {size:,} bytes.")
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # numbers of too many digits are ValueErrors, too
         raise InputError(f"{path}: not a JSON file: {error}.") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: must hold a JSON object. Received: {type(values).__name__}.")

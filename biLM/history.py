@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
@@ -27,6 +27,11 @@ class Row:
     tokens_per_second: float
     learning_rate: float
 
+    @property
+    def figures(self) -> dict[str, float | None]:
+        """All but the step, by name."""
+        return {name: value for name, value in asdict(self).items() if name != "step"}
+
 
 def start_history(path: Path, step: int) -> None:
     """Writes the header, or cuts the rows after `step` off a file that is there."""
@@ -46,10 +51,10 @@ def append_history(path: Path, row: Row) -> None:
 
 
 @contextmanager
-def tensorboard(directory: Path, wanted: bool) -> Iterator[Callable[[Row], None]]:
-    """Gives a function that writes a row's figures for TensorBoard, and does nothing where that is not wanted."""
-    if not wanted:
-        yield lambda row: None
+def tensorboard(directory: Path | None) -> Iterator[Callable[[int, Mapping[str, float | None]], None]]:
+    """Gives a function (step, figures by name) that writes for TensorBoard; without a directory it does nothing."""
+    if directory is None:
+        yield lambda step, figures: None
         return
     try:
         from tensorboard.summary import Writer
@@ -57,10 +62,10 @@ def tensorboard(directory: Path, wanted: bool) -> Iterator[Callable[[Row], None]
         raise InputError("--tensorboard needs the package tensorboard: pip install 'ner-elmo[tensorboard]'.") from None
     writer = Writer(str(directory))
 
-    def write(row: Row) -> None:
-        figures = {name: value for name, value in asdict(row).items() if value is not None and name != "step"}
+    def write(step: int, figures: Mapping[str, float | None]) -> None:
         for name, value in figures.items():
-            writer.add_scalar(name, float(value), step=row.step)
+            if value is not None:
+                writer.add_scalar(name, float(value), step=step)
         writer.flush()
 
     try:

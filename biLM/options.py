@@ -9,6 +9,7 @@ Source: options.json of bilm-tf and AllenNLP.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -91,8 +92,10 @@ class BiLMOptions:
         if raw.get("char_cnn"):
             section = dict(_section(raw, "char_cnn"))
             embedding = section.pop("embedding", {})
+            if not isinstance(embedding, dict):
+                raise InputError(f"options: char_cnn.embedding must hold an object. Received: {embedding!r}.")
             section["embedding_dim"] = embedding.get("dim", 16)
-            section["filters"] = tuple(map(tuple, section.get("filters", ())))
+            section["filters"] = _pairs(section.get("filters", ()))
             known, cnn_extra = _split(section, CharCNNOptions)
             char_cnn = _construct(CharCNNOptions, known, "char_cnn")
             if cnn_extra:
@@ -137,6 +140,12 @@ def _section(raw: dict[str, Any], name: str) -> dict[str, Any]:
     return section
 
 
+def _pairs(filters: Any) -> tuple[tuple[Any, ...], ...]:
+    if not isinstance(filters, list | tuple) or not all(isinstance(pair, list | tuple) for pair in filters):
+        raise InputError(f"options: char_cnn.filters must be pairs [width, count]. Received: {filters!r}.")
+    return tuple(map(tuple, filters))
+
+
 def _split(section: dict[str, Any], cls: type) -> tuple[dict[str, Any], dict[str, Any]]:
     """Fields of `cls` that hold a value, and the keys that `cls` does not know."""
     known = {f.name for f in fields(cls)}
@@ -151,20 +160,32 @@ def _construct(cls: type, values: dict[str, Any], section: str) -> Any:
     return cls(**values)
 
 
-def _problems(options: BiLMOptions):
-    lstm, cnn = options.lstm, options.char_cnn
-    for name in ("dim", "projection_dim", "n_layers"):
+def _problems(options: BiLMOptions) -> Iterator[str]:
+    if not isinstance(options.bidirectional, bool):
+        yield f"bidirectional must be true or false. Received: {options.bidirectional!r}"
+    if not (options.n_tokens_vocab is None or (isinstance(options.n_tokens_vocab, int) and options.n_tokens_vocab >= 0)):
+        yield f"n_tokens_vocab must be a whole number. Received: {options.n_tokens_vocab!r}"
+    if not (isinstance(options.dropout, int | float) and 0 <= options.dropout < 1):
+        yield f"dropout must be at least 0 and below 1. Received: {options.dropout!r}"
+    yield from _lstm_problems(options.lstm)
+    if options.char_cnn is not None:
+        yield from _cnn_problems(options.char_cnn)
+
+
+def _lstm_problems(lstm: LSTMOptions) -> Iterator[str]:
+    for name, most in (("dim", 2**16), ("projection_dim", 2**16), ("n_layers", 2**10)):
         value = getattr(lstm, name)
-        if not (isinstance(value, int) and 0 < value <= 2**16):
-            yield f"lstm.{name} must be a whole number from 1 to 65536. Received: {value!r}"
+        if not (isinstance(value, int) and 0 < value <= most):
+            yield f"lstm.{name} must be a whole number from 1 to {most}. Received: {value!r}"
     for name in ("cell_clip", "proj_clip"):
         value = getattr(lstm, name)
         if not (isinstance(value, int | float) and value >= 0):
             yield f"lstm.{name} must be a number of at least 0 (0: off). Received: {value!r}"
-    if not (isinstance(options.dropout, int | float) and 0 <= options.dropout < 1):
-        yield f"dropout must be at least 0 and below 1. Received: {options.dropout!r}"
-    if cnn is None:
-        return
+    if not isinstance(lstm.use_skip_connections, bool):
+        yield f"lstm.use_skip_connections must be true or false. Received: {lstm.use_skip_connections!r}"
+
+
+def _cnn_problems(cnn: CharCNNOptions) -> Iterator[str]:
     if not cnn.filters or not all(
         len(pair) == 2 and all(isinstance(n, int) and 0 < n <= 2**16 for n in pair) for pair in cnn.filters
     ):

@@ -17,10 +17,11 @@ import random
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from biLM.corpus import open_text
+from biLM.corpus import BoundedReader, decoded, open_text
 from biLM.errors import InputError
 from biLM.progress import Report
 from biLM.text import Tokenizer
@@ -125,7 +126,7 @@ def find_sources(sources: Sequence[str]) -> list[str]:
 
 def read_documents(name: str, field: str, documents: str) -> Iterator[Iterable[str]]:
     """Documents of a file, each the texts (lines, or a row's field) that it consists of."""
-    with open_text(name) if name != "-" else _standard_input() as lines:
+    with open_text(name) if name != "-" else open_standard_input() as lines:
         stem = Path(name).name.removesuffix(".gz").removesuffix(".xz")
         if stem.endswith((".jsonl", ".ndjson")):
             for number, line in enumerate(lines, 1):
@@ -141,14 +142,19 @@ def read_documents(name: str, field: str, documents: str) -> Iterator[Iterable[s
                 yield group
 
 
-def _standard_input():
-    return io.TextIOWrapper(os.fdopen(os.dup(sys.stdin.fileno()), "rb"), encoding="utf-8", newline="\n")
+@contextmanager
+def open_standard_input() -> Iterator[Iterator[str]]:
+    with BoundedReader(os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0), "standard input") as raw:
+        try:
+            yield decoded(raw)
+        except UnicodeDecodeError as error:
+            raise InputError(f"standard input: must be UTF-8 text: {error}.") from None
 
 
 def _field(where: str, line: str, field: str) -> str:
     try:
         row = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: not JSON: {error}.") from None
     if not isinstance(row, dict) or not isinstance(row.get(field), str):
         found = sorted(row) if isinstance(row, dict) else type(row).__name__

@@ -11,6 +11,7 @@ import numpy as np
 from biLM.corpus import count_lines, read_sentences
 from biLM.errors import InputError
 from biLM.files import whole_file
+from biLM.hdf5 import numbers, open_hdf5
 from biLM.language_model import LanguageModel
 from biLM.model import BiLM
 from biLM.perplexity import Perplexity, perplexity
@@ -40,14 +41,13 @@ def load_language_model(directory: Path, initial_state: str = "warm") -> tuple[L
 
 def load_softmax(path: Path, shape: tuple[int, int]) -> Softmax:
     """Reads softmax.hdf5. Raises InputError where its W is not of the shape (V, P)."""
-    try:
-        with h5py.File(path, "r") as file:
-            found = Softmax(file["W"][()].astype(np.float32), file["b"][()].astype(np.float32))
-    except (OSError, KeyError) as error:
-        raise InputError(f"{path}: not a softmax file, or a damaged one: {error}.") from error
-    if found.kernel.shape != shape or found.bias.shape != shape[:1]:
-        raise InputError(f"{path}: W must be {shape} for this vocabulary. Received: {found.kernel.shape}.")
-    return found
+    with open_hdf5(path) as datasets:
+        found = {name: datasets[name] for name in ("W", "b") if name in datasets}
+        if [dataset.shape for dataset in found.values()] != [shape, shape[:1]]:
+            received = ", ".join(f"{name} {dataset.shape}" for name, dataset in found.items()) or "neither"
+            raise InputError(f"{path}: must hold W {shape} and b {shape[:1]} for this vocabulary. Received: {received}.")
+        kernel, bias = (numbers(path, name, dataset).astype(np.float32) for name, dataset in found.items())
+    return Softmax(kernel, bias)
 
 
 def heldout_perplexity(

@@ -129,7 +129,7 @@ class Training:
         if self.placement.is_first:
             start_history(self.directory / "history.csv", self.step)
         wanted = self.training.tensorboard and self.placement.is_first
-        with tensorboard(self.directory / "tensorboard", wanted) as board:
+        with tensorboard(self.directory / "tensorboard" if wanted else None) as board:
             self._take_steps(report, stop, board)
 
     def _take_steps(self, report, stop, board) -> None:
@@ -145,7 +145,7 @@ class Training:
             if self.step % self.training.eval_steps == 0 or self.step in (self.run.n_steps, self.training.warmup_steps):
                 average = (self.step - first) * per_step / (time.monotonic() - timed)
                 row = self._end_row(average)
-                board(row)
+                board(row.step, row.figures)
                 saved = timed = time.monotonic()
                 first = self.step
             elif time.monotonic() - saved > 60 * self.training.save_minutes:

@@ -17,6 +17,7 @@ import numpy as np
 
 from biLM.errors import InputError
 from biLM.files import whole_file
+from biLM.hdf5 import listed, numbers, open_hdf5
 from biLM.model import BiLM
 from biLM.options import N_CHARACTERS, BiLMOptions
 from biLM.published import TFHUB, resolve
@@ -94,6 +95,7 @@ def load_bilm(
     initial_state: str = "warm",
     stateful: bool = False,
     top_layer: int | None = None,
+    offline: bool | None = None,
 ) -> BiLM:
     """Loads a biLM from weights.hdf5 (or a directory that holds one).
 
@@ -103,6 +105,7 @@ def load_bilm(
         options: options.json; found beside the weights when None (see `find_options`).
         vocabulary: for word-id models; vocab.txt beside the weights when None.
         initial_state, stateful, top_layer: see `BiLM`.
+        offline: True: nothing is downloaded; None: as the environment says (see `biLM.published`).
 
     Raises: InputError where a file cannot be read or weights and options differ, with all differences in one message.
 
@@ -112,7 +115,7 @@ def load_bilm(
         if options is not None or stateful or initial_state != "warm":
             raise InputError(f"{path}: a TF-Hub module takes no options file, initial state or carried state.")
         return load_hub(str(path), top_layer)  # type: ignore[return-value]  # all of a BiLM that frozen use needs
-    path = resolve(path)
+    path = resolve(path, offline)
     if path.is_dir():
         path = path / "weights.hdf5"
     if not path.is_file():
@@ -124,12 +127,8 @@ def load_bilm(
         vocabulary = beside
     if isinstance(vocabulary, str | Path):
         vocabulary = Vocabulary.read(vocabulary)
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise InputError(f"{path}: not an HDF5 file, or a damaged one: {error}.") from error
-    with file:
-        datasets = _datasets(file)
+    with open_hdf5(path) as found:
+        datasets = _standard_names(found)
         options = _completed(options, datasets)
         _check(path, options, datasets)
         bilm = BiLM(options, vocabulary, initial_state, stateful, top_layer)
@@ -163,10 +162,8 @@ def save_bilm(bilm: BiLM, directory: str | Path, dtype: str = "float32") -> Path
     return path
 
 
-def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
-    """Datasets by their standard names; bilm-tf leaves a level out of the names of one-layer models."""
-    found: dict[str, h5py.Dataset] = {}
-    file.visititems(lambda name, item: found.__setitem__(name, item) if isinstance(item, h5py.Dataset) else None)
+def _standard_names(found: dict[str, h5py.Dataset]) -> dict[str, h5py.Dataset]:
+    """bilm-tf leaves a level out of the names of one-layer models."""
     return {name.replace("/RNN/LSTMCell/", "/RNN/MultiRNNCell/Cell0/LSTMCell/"): item for name, item in found.items()}
 
 
@@ -196,15 +193,12 @@ def _check(path: Path, options: BiLMOptions, datasets: dict[str, h5py.Dataset]) 
         elif dataset.dtype.kind != "f":
             problems.append(f"{name} must hold floats, not {dataset.dtype}")
     if problems:
-        raise InputError(f"{path} does not match its options: " + "; ".join(problems) + ".")
+        raise InputError(f"{path} does not match its options: {listed(problems)}.")
 
 
 def _assign(bilm: BiLM, path: Path, rows: Any, datasets: dict[str, h5py.Dataset]) -> None:
     for row in rows:
-        try:
-            array = datasets[row.name][: row.shape[0]].astype(np.float32)
-        except OSError as error:
-            raise InputError(f"{path}: {row.name} cannot be read, the file is damaged: {error}.") from error
+        array = numbers(path, row.name, datasets[row.name])[: row.shape[0]].astype(np.float32)
         if not np.isfinite(array).all():
             raise InputError(f"{path}: {row.name} holds numbers that are not finite.")
         variable = row.variable(bilm)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ner_elmo.elmo import ElmoEmbedding, ScalarMix
     from ner_elmo.entities import Entity
+    from ner_elmo.estimator import NerTagger
     from ner_elmo.metrics import evaluate
-    from ner_elmo.predictor import NerTagger
     from ner_elmo.readers import read_sentences
 
 _MODULE_OF = {
     "ElmoEmbedding": "ner_elmo.elmo",
     "Entity": "ner_elmo.entities",
-    "NerTagger": "ner_elmo.predictor",
+    "NerTagger": "ner_elmo.estimator",
     "ScalarMix": "ner_elmo.elmo",
     "evaluate": "ner_elmo.metrics",
     "read_sentences": "ner_elmo.readers",

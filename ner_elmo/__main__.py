@@ -1,4 +1,4 @@
-"""python -m ner_elmo evaluate | compare | swap | check | convert | report | suspects | serve | export | scale"""
+"""python -m ner_elmo evaluate | compare | swap | check | convert | report | projector | suspects | serve | export | scale"""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from biLM.errors import run_command
 from ner_elmo import (
     commands_data,
     commands_export,
+    commands_projector,
     commands_report,
     commands_scale,
     commands_scores,
@@ -23,6 +24,7 @@ MODULES = (
     commands_swap,
     commands_data,
     commands_report,
+    commands_projector,
     commands_suspects,
     commands_serve,
     commands_export,

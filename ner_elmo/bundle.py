@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from biLM import BiLM, InputError, load_bilm, save_bilm
-from biLM.published import reference
+from biLM.hdf5 import open_hdf5
+from biLM.published import TFHUB, reference, resolve
 from biLM.tfhub import HubBiLM
 from ner_elmo.batching import Features, Words
 from ner_elmo.cache import fingerprint
@@ -99,12 +100,16 @@ def load_model(directory: Path, elmo: str | Path | BiLM | None = None) -> tuple[
     config = TrainConfig.from_dict(description["config"], str(directory / DESCRIPTION))
     bilm = None
     if config.elmo != NO_ELMO:
+        if description.get("bilm") is None:
+            raise InputError(f"{directory / DESCRIPTION}: 'bilm' must say which biLM it stands on. Received: nothing.")
         bilm = _load_bilm(directory, description["bilm"], config, elmo)
     elif elmo is not None:
         raise InputError(f"{directory}: was trained without ELMo, so no biLM can be put into it.")
     features = read_features(directory, bilm, config.casing)
     tagger = build_tagger(config, description["types"], **features.sizes)
     try:
+        with open_hdf5(directory / "tagger.weights.h5"):
+            pass  # all that it holds lies in the file itself
         tagger.load_weights(directory / "tagger.weights.h5")
     except (OSError, ValueError) as error:
         raise InputError(
@@ -118,7 +123,7 @@ def _load_bilm(directory: Path, says: dict[str, Any], config: TrainConfig, elmo:
     if elmo is None and "path" not in says:
         return load_bilm(directory / "bilm", **how)
     if elmo is None:
-        bilm = load_bilm(says["path"], config.elmo_options, **how)
+        bilm = _noted(directory, says["path"], config, how)
     else:
         bilm = elmo if isinstance(elmo, BiLM | HubBiLM) else load_bilm(elmo, **how)
     if (bilm.width, bilm.n_layers) != (says["width"], says["n_layers"]):
@@ -127,6 +132,18 @@ def _load_bilm(directory: Path, says: dict[str, Any], config: TrainConfig, elmo:
             f"Received: width {bilm.width}, {bilm.n_layers} layers. Train again: python train_ner.py --elmo WEIGHTS."
         )
     return bilm
+
+
+def _noted(directory: Path, path: str, config: TrainConfig, how: dict[str, Any]) -> BiLM:
+    """The biLM that model.json notes, if that means to read files of this machine: a directory that somebody gave away is
+    no reason to fetch anything, nor to run a Hub module, which is a program."""
+    if path.startswith(TFHUB):
+        raise InputError(f"{directory}: stands on a TF-Hub module, which is a program. Name it yourself: --elmo {path}.")
+    try:
+        resolve(path, offline=True)
+    except InputError as error:
+        raise InputError(f"{directory}: a model directory fetches nothing by itself: {error} Or --elmo {path}.") from None
+    return load_bilm(path, config.elmo_options, **how, offline=True)
 
 
 def _versions() -> dict[str, str]:

@@ -33,9 +33,9 @@ def _export(args: argparse.Namespace) -> None:
     if args.elmo:
         resolve(args.elmo)
     start_keras()
-    from ner_elmo.predictor import NerTagger
+    from ner_elmo.predictor import Predictor
 
-    tagger = NerTagger.load(args.model, args.elmo)
+    tagger = Predictor.load(args.model, args.elmo)
     if args.format == "saved_model":
         from ner_elmo.exporting.saved_model import export_saved_model as write
     else:

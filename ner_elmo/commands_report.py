@@ -45,8 +45,8 @@ def _report(args: argparse.Namespace) -> None:
 def _measured(model: Path, files: list[str]):
     sentences = read_sentences(files)
     start_keras()
-    from ner_elmo.predictor import NerTagger
+    from ner_elmo.predictor import Predictor
     from ner_elmo.reporting.data import of_model
     from ner_elmo.reporting.judged import judge
 
-    return of_model(model, judge(NerTagger.load(model), sentences))
+    return of_model(model, judge(Predictor.load(model), sentences))

@@ -75,8 +75,8 @@ def _predict(models: Sequence[Path], sentences: Sequence[Sentence], elmo: str | 
     for model in models:
         describe(model)
     start_keras()
-    from ner_elmo.predictor import NerTagger
+    from ner_elmo.predictor import Predictor
 
     tokens = [sentence.tokens for sentence in sentences]
-    found = (NerTagger.load(model, elmo).tag_sentences(tokens) for model in models)
+    found = (Predictor.load(model, elmo).tag_sentences(tokens) for model in models)
     return [[[span for span, _ in entities] for entities in predicted] for predicted in found]

@@ -35,10 +35,10 @@ def _serve(args: argparse.Namespace) -> None:
     listening = _listen(options)
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     start_keras()
-    from ner_elmo.predictor import NerTagger
+    from ner_elmo.predictor import Predictor
     from ner_elmo.serving.server import create_app, run
 
-    tagger = NerTagger.load(model, args.elmo)
+    tagger = Predictor.load(model, args.elmo)
     _warm_up(tagger)
     app = create_app(tagger, model, options)
     where = f"[{options.host}]" if ":" in options.host else options.host

@@ -61,10 +61,10 @@ def _swap(args: argparse.Namespace) -> None:
 
 def _f1(model: Path, elmo: Any, dev: list[Sentence]) -> float:
     from ner_elmo.metrics import strict_score
-    from ner_elmo.predictor import NerTagger
+    from ner_elmo.predictor import Predictor
 
     tokens = [sentence.tokens for sentence in dev]
-    found = NerTagger.load(model, elmo).tag_sentences(tokens)
+    found = Predictor.load(model, elmo).tag_sentences(tokens)
     spans = [[span for span, _ in entities] for entities in found]
     return strict_score([sentence.spans for sentence in dev], spans, list(map(len, tokens))).f1
 
@@ -73,9 +73,9 @@ def _save(args: argparse.Namespace, other: Any, config: TrainConfig, dev: list[S
     """The tagger as it is, over the other biLM; what its confidence is worth is learned again."""
     from ner_elmo.bundle import save_model
     from ner_elmo.confidence import AS_IT_IS, learn_confidence
-    from ner_elmo.predictor import NerTagger
+    from ner_elmo.predictor import Predictor
 
-    tagger = NerTagger.load(args.model, other)
+    tagger = Predictor.load(args.model, other)
     tagger.confidence = AS_IT_IS
     confidence = learn_confidence(
         [sentence.spans for sentence in dev], tagger.tag_sentences([sentence.tokens for sentence in dev])

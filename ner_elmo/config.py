@@ -87,6 +87,11 @@ class TrainConfig:
     seeds: int = option(1, "train with so many seeds, from `seed` on; mean and deviation are told, the best on dev is kept")
     learning_curve: bool = option(False, "train on 10, 25 and 50 % of the sentences too: would more annotation help?")
     baseline: Literal["crf"] | None = option(None, "crf: train the CRF of sklearn-crfsuite on the same files for comparison")
+    tune: int | None = option(
+        None, "look for better options first, with so many trainings; the same command goes on where it was stopped"
+    )
+    tune_options: tuple[str, ...] = option((), "which options --tune varies, as a JSON list; all that it can when not given")
+    tensorboard: str | None = option(None, "directory for each epoch's figures, for TensorBoard, while training goes on")
     cache_dir: str | None = option(
         None, "where activations of a frozen biLM are kept between runs; a user cache directory when not given"
     )
@@ -101,6 +106,8 @@ class TrainConfig:
         _require(self.learning_rate > 0, "learning_rate must be above 0", self.learning_rate)
         _require(self.bilm_learning_rate > 0, "bilm_learning_rate must be above 0", self.bilm_learning_rate)
         _require(self.batch_tokens is None or self.batch_tokens >= 1, "batch_tokens must be at least 1", self.batch_tokens)
+        _require(self.tune is None or self.tune >= 1, "tune must be at least 1", self.tune)
+        _require(not self.tune or self.output is not None, "tune needs an output, to find its journal again", "output=null")
         _require(self.warmup_steps >= 0, "warmup_steps must be at least 0", self.warmup_steps)
         _require(0 <= self.ema < 1, "ema must be at least 0 and below 1", self.ema)
         _require(self.clip_norm > 0, "clip_norm must be above 0", self.clip_norm)

@@ -16,6 +16,7 @@ from biLM.errors import InputError
 
 SCHEMES = ("auto", "IOB1", "IOB2", "BIOES")
 OUTSIDE = "O"
+MAX_TYPES = 400  # 1,601 tags: decoding a batch compares 82 million pairs a token
 _TO_BIOES = {"L": "E", "U": "S", "M": "I", "W": "S"}  # BILOU and BMEWO say the same in other letters
 
 
@@ -126,6 +127,11 @@ class TagSet:
 
     def __init__(self, types: Sequence[str]):
         self.types = tuple(types)
+        if len(self.types) > MAX_TYPES:
+            raise InputError(
+                f"a tagger knows {MAX_TYPES} entity types at most, for every tag is compared with every other. "
+                f"Received: {len(self.types):,}. Do the files hold something else in the tag's column?"
+            )
         self.tags = [OUTSIDE] + [f"{prefix}-{kind}" for kind in self.types for prefix in "BIES"]
         self.id_of = {tag: number for number, tag in enumerate(self.tags)}
         parts = [split_tag(tag) for tag in self.tags]

@@ -5,7 +5,7 @@ What runs share (sentences, biLM, its activations, word vectors, lists of names)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,9 @@ import numpy as np
 from rich.console import Console
 
 from biLM import BiLM, load_bilm
+from biLM.history import tensorboard
 from biLM.progress import progress
+from biLM.text import Tokenizer
 from ner_elmo import report
 from ner_elmo.batching import Features
 from ner_elmo.bundle import save_model
@@ -22,11 +24,11 @@ from ner_elmo.confidence import learn_confidence
 from ner_elmo.config import NO_ELMO, TrainConfig
 from ner_elmo.gazetteers import Gazetteers, read_gazetteers
 from ner_elmo.metrics import Evaluation
-from ner_elmo.model_directory import write_scores
-from ner_elmo.predictor import NerTagger
+from ner_elmo.model_directory import write_history, write_scores
+from ner_elmo.predictor import Predictor
 from ner_elmo.readers import Sentence, types_of
 from ner_elmo.reporting.judged import Judged, evaluation_of, judge
-from ner_elmo.training import Trained, train_tagger
+from ner_elmo.training import Epoch, Trained, train_tagger
 from ner_elmo.word_vectors import WordVectors, read_word_vectors
 
 SHARES = (0.1, 0.25, 0.5, 1.0)  # of the training sentences, in a learning curve
@@ -59,7 +61,7 @@ class Outcome:
 
     config: TrainConfig
     trained: Trained
-    tagger: NerTagger
+    tagger: Predictor
     judged: list[Judged]  # the test sentences
     evaluation: Evaluation
 
@@ -102,22 +104,36 @@ def gather(
     return replace(material, bilm=bilm, activations=(of_train, of_dev))
 
 
-def run(config: TrainConfig, material: Material, console: Console) -> Outcome:
-    """Trains a tagger, learns on dev what its confidence is worth, and scores it on test."""
+def fit(
+    config: TrainConfig, material: Material, console: Console, watch: Callable[[Epoch], None] | None = None
+) -> tuple[Trained, Predictor]:
+    """Trains a tagger, and learns on dev what its confidence is worth. watch: gets each epoch in place of the table."""
     features = Features.of(
         config, [sentence.tokens for sentence in material.train], material.bilm, material.word_vectors, material.gazetteers
     )
-    with progress("training", console) as step:
-        table = report.EpochTable(config.epochs, console)
+    show = watch or report.EpochTable(config.epochs, console)
+    events = Path(config.tensorboard) if config.tensorboard else None
+    with progress("training", console) as step, tensorboard(events) as board:
+
+        def each(epoch: Epoch) -> None:
+            board(epoch.number, epoch.figures)
+            show(epoch)
+
         trained = train_tagger(
-            config, material.types, material.train, material.dev, features, material.activations, table, step
+            config, material.types, material.train, material.dev, features, material.activations, each, step
         )
     if trained.interrupted:
         console.print("interrupted: going on with the best epoch so far")
-    tagger = NerTagger(trained.tagger, trained.features)
+    tagger = Predictor(trained.tagger, trained.features, Tokenizer(config.lang))
     tagger.confidence = learn_confidence(
         [sentence.spans for sentence in material.dev], tagger.tag_sentences([sentence.tokens for sentence in material.dev])
     )
+    return trained, tagger
+
+
+def run(config: TrainConfig, material: Material, console: Console) -> Outcome:
+    """Trains a tagger, and scores it on test."""
+    trained, tagger = fit(config, material, console)
     judged = judge(tagger, material.test)
     return Outcome(config, trained, tagger, judged, evaluation_of(judged))
 
@@ -130,7 +146,7 @@ def run_seeds(config: TrainConfig, material: Material, console: Console) -> tupl
         if config.seeds > 1:
             console.print(f"seed {seed}")
         own = material if seed == config.seed else unchanged(config, material)
-        outcome = run(replace(config, seed=seed), own, console)
+        outcome = run(replace(own_events(config, f"seed-{seed}"), seed=seed), own, console)
         results.append(Result(f"seed {seed}", outcome.dev_f1, outcome.evaluation.strict.f1))
         if best is None or outcome.dev_f1 > best.dev_f1:
             best = outcome
@@ -140,11 +156,17 @@ def run_seeds(config: TrainConfig, material: Material, console: Console) -> tupl
     return best, results
 
 
+def own_events(config: TrainConfig, name: str) -> TrainConfig:
+    """The configuration with a directory of its own for TensorBoard, where it has one."""
+    return replace(config, tensorboard=str(Path(config.tensorboard) / name)) if config.tensorboard else config
+
+
 def save(output: Path, outcome: Outcome) -> None:
     """Writes the model directory of an outcome, with its scores."""
     trained, details = outcome.trained, {"dev_f1": outcome.dev_f1}
     save_model(output, trained.tagger, trained.features, outcome.config, details, outcome.tagger.confidence)
     write_scores(output, outcome.evaluation)
+    write_history(output, [epoch.figures for epoch in trained.epochs])
 
 
 def learning_curve(config: TrainConfig, material: Material, full: Outcome, console: Console) -> list[Result]:
@@ -153,7 +175,7 @@ def learning_curve(config: TrainConfig, material: Material, full: Outcome, conso
     for share in SHARES[:-1]:
         part = unchanged(config, material).part(share, config.seed)
         console.print(f"learning curve: {share:.0%} of the training sentences, {len(part.train):,}")
-        outcome = run(full.config, part, console)
+        outcome = run(replace(full.config, tensorboard=None), part, console)
         results.append(Result(f"{share:.0%}", outcome.dev_f1, outcome.evaluation.strict.f1, len(part.train)))
         if outcome.trained.interrupted:
             break

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from biLM.corpus import open_bytes
+from biLM.corpus import BoundedReader, open_bytes
 from biLM.errors import InputError
 from biLM.prepare import find_sources
 from biLM.text import TextSentence
 from ner_elmo.alignment import require_characters
 from ner_elmo.formats import comma
 from ner_elmo.formats.document import Borders
-from ner_elmo.formats.source import Source, suffix_of
+from ner_elmo.formats.source import Source, parsed, suffix_of
 from ner_elmo.formats.spans_json import text_key_of
 from ner_elmo.formats.table import AUTO, FORMATS, documents_of
 
@@ -105,7 +104,7 @@ def _kind(path: str) -> str:
 
 def read_lines(path: str) -> Iterator[str]:
     """Lines of a UTF-8 file, or of standard input ("-"); without line ends and byte-order marks."""
-    with sys.stdin.buffer if path == "-" else open_bytes(path) as stream:
+    with BoundedReader(sys.stdin.buffer, "standard input") if path == "-" else open_bytes(path) as stream:
         yield from map(without_end, decoded(stream, "standard input" if path == "-" else path))
 
 
@@ -133,7 +132,7 @@ def json_items(lines: Iterable[str], name: str, field: str | None, first: int = 
             continue
         where = f"{name}:{number}"
         try:
-            row = json.loads(line)
+            row = parsed(line)
         except (ValueError, RecursionError) as error:
             raise InputError(f"{where}: expected JSON, got {line[:40]!r}: {error}.") from None
         if not isinstance(row, dict):

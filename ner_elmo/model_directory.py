@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,24 @@ from ner_elmo.metrics import Evaluation
 
 FORMAT = 1
 DESCRIPTION = "model.json"
-SCORES, RUNS = "scores.json", "runs.json"
+SCORES, RUNS, HISTORY = "scores.json", "runs.json", "history.csv"
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) and one for one in value) and len(value) == len(set(value))
+
+
+def _is_bilm(value: Any) -> bool:
+    whole = isinstance(value, dict) and all(isinstance(value.get(key), int) for key in ("width", "n_layers"))
+    return value is None or (whole and isinstance(value.get("path", ""), str))
+
+
+_KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "types": ("a list of different names", _is_names),
+    "config": ("an object of options", lambda value: isinstance(value, dict)),
+    "bilm": ("an object with the biLM's width and n_layers", _is_bilm),
+    "versions": ("an object", lambda value: isinstance(value, dict)),
+}
 
 
 def check_output(directory: Path, overwrite: bool) -> None:
@@ -42,6 +61,9 @@ def describe(directory: Path) -> dict[str, Any]:
     description = read_object(path)
     if description.get("format") != FORMAT:
         raise InputError(f"{path}: format must be {FORMAT}. Received: {description.get('format')!r}. Update ner-elmo.")
+    for key, (rule, holds) in _KEYS.items():
+        if not holds(description.get(key)):
+            raise InputError(f"{path}: {key!r} must be {rule}. Received: {str(description.get(key))[:60]!r}.")
     return description
 
 
@@ -70,6 +92,14 @@ def write_scores(directory: Path, evaluation: Evaluation) -> None:
     """Puts the test scores beside the model."""
     text = json.dumps(asdict(evaluation), indent=1) + "\n"
     (directory / SCORES).write_text(text, encoding="utf-8")
+
+
+def write_history(directory: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Puts the figures of each epoch beside the model, in history.csv."""
+    with open(directory / HISTORY, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in rows)
 
 
 def scores_of(directory: Path) -> dict[str, Any] | None:

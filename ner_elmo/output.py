@@ -23,7 +23,7 @@ from ner_elmo.formats.spans_json import array_of
 from ner_elmo.formats.spans_json import json_line as one_line
 from ner_elmo.inputs import STYLES, Item
 from ner_elmo.pages import coloured, html
-from ner_elmo.predictor import NerTagger, Tagging, entities_of
+from ner_elmo.predictor import Predictor, Tagging, entities_of
 
 GIVEN = "entities_given"  # where a row's own `entities` go
 VERSION = "ner-elmo"
@@ -45,7 +45,7 @@ class Result:
 
 
 def results(
-    tagger: NerTagger, items: Iterable[Item], tokenized: bool = False, min_confidence: float = 0.0, n_best: int = 0
+    tagger: Predictor, items: Iterable[Item], tokenized: bool = False, min_confidence: float = 0.0, n_best: int = 0
 ) -> Iterator[Result]:
     """Tags items in order. tokenized: tokens of raw text are what stands between blanks. Entities of less confidence are
     left out. n_best: how many taggings of each sentence to list; the network runs once more for them, text by text."""

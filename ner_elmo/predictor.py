@@ -1,4 +1,4 @@
-"""`NerTagger`: a trained model, ready to tag: text -> tokens -> activations -> emissions -> entities."""
+"""`Predictor`: a trained model, ready to tag: text -> tokens -> activations -> emissions -> entities."""
 
 from __future__ import annotations
 
@@ -37,15 +37,16 @@ class Tagging:
     entities: list[Entity]
 
 
-class NerTagger:
+class Predictor:
     """Tags text and tokenised sentences. The result for a sentence depends on the sentence alone. Threads may share one.
 
     Arguments:
         tagger, features: the network and what it reads.
         tokenizer: splits raw text.
         confidence: turns the CRF's probabilities into confidences.
+        n_rows: sentences that the network reads at once.
 
-    Example: `NerTagger.load("models/sample").tag("Text with names.")`.
+    Example: `Predictor.load("models/sample").tag("Text with names.")`.
     """
 
     def __init__(
@@ -53,17 +54,17 @@ class NerTagger:
         tagger: Tagger,
         features: Features,
         tokenizer: Tokenizer | None = None,
-        batch_size: int = 32,
         confidence: Confidence = AS_IT_IS,
+        n_rows: int = 32,
     ):
-        self.tagger, self.features, self.batch_size = tagger, features, batch_size
+        self.tagger, self.features, self.n_rows = tagger, features, n_rows
         self.tokenizer, self.confidence = tokenizer or Tokenizer(), confidence
         self.tag_set = tagger.head.tag_set
         self.scores = Scores(*tagger.head.scores())
         self._network = Lock()  # on JAX Keras hands a model's own state to each call: two calls at once would lose it
 
     @classmethod
-    def load(cls, directory: str | Path, elmo: str | Path | BiLM | None = None) -> NerTagger:
+    def load(cls, directory: str | Path, elmo: str | Path | BiLM | None = None) -> Predictor:
         """Loads a model directory; `elmo` puts another biLM of the same width in the place of its own."""
         tagger, features, config = load_model(Path(directory), elmo)
         return cls(tagger, features, Tokenizer(config.lang), confidence=Confidence.read(Path(directory)))
@@ -121,7 +122,7 @@ class NerTagger:
         """What the network says of the sentences, in batches of like length."""
         inputs = Prepared(self.features, [*sentences, ()])  # an empty one, to fill batches up with
         batches = []
-        for positions in batches_by_length(inputs.lengths[:-1], self.batch_size):
+        for positions in batches_by_length(inputs.lengths[:-1], self.n_rows):
             with self._network:
                 emissions = self.tagger.predict_on_batch(inputs.batch(filled(positions, len(sentences))))
             batches.append((positions, inputs.lengths[positions], emissions[: len(positions)]))

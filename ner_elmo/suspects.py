@@ -27,7 +27,7 @@ from ner_elmo.readers import Sentence, types_of
 if TYPE_CHECKING:
     from biLM import BiLM
     from ner_elmo.cache import Cache
-    from ner_elmo.predictor import NerTagger
+    from ner_elmo.predictor import Predictor
 
 DEV_SHARE = 10  # one in so many of a fold's training sentences picks the best epoch
 CONTEXT = 6  # tokens shown on each side
@@ -168,10 +168,10 @@ def _trained(
     bilm: BiLM | None,
     cache: Cache | None,
     step: Callable[[int, int], None],
-) -> NerTagger:
+) -> Predictor:
     """A tagger that has not seen the sentences of the fold."""
     from ner_elmo.batching import Features
-    from ner_elmo.predictor import NerTagger
+    from ner_elmo.predictor import Predictor
     from ner_elmo.training import train_tagger
 
     held_out = {sentences[position].tokens for position in fold}
@@ -188,10 +188,10 @@ def _trained(
     trained = train_tagger(config, types, train, dev, features, activations, step=_epochs(step, config.epochs))
     if trained.interrupted:
         raise KeyboardInterrupt
-    return NerTagger(trained.tagger, trained.features)
+    return Predictor(trained.tagger, trained.features)
 
 
-def _tag_probabilities(tagger: NerTagger, sentences: Sequence[Sentence]) -> list[np.ndarray]:
+def _tag_probabilities(tagger: Predictor, sentences: Sequence[Sentence]) -> list[np.ndarray]:
     """(T, K) of each sentence."""
     result: dict[int, np.ndarray] = {}
     for positions, lengths, emissions in tagger.emissions([sentence.tokens for sentence in sentences]):

@@ -32,6 +32,14 @@ class Epoch:
     best: bool
     seconds: float
 
+    @property
+    def figures(self) -> dict[str, float]:
+        """By the names that they have in history.csv and in TensorBoard."""
+        return {
+            "epoch": self.number, "loss": self.loss, "dev_precision": self.dev.precision, "dev_recall": self.dev.recall,
+            "dev_f1": self.dev.f1, "best": int(self.best), "seconds": self.seconds,
+        }  # fmt: skip
+
 
 @dataclass
 class Trained:

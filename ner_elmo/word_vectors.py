@@ -50,7 +50,14 @@ class WordVectors:
     @classmethod
     def of_directory(cls, directory: Path) -> WordVectors:
         words = (directory / "word_vectors.txt").read_text(encoding="utf-8").split("\n")[:-1]
-        return cls(words, np.load(directory / "word_vectors.npy"))
+        path = directory / "word_vectors.npy"
+        try:
+            table = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped: a shape that the file cannot hold is an error
+        except (ValueError, EOFError) as error:
+            raise InputError(f"{path}: is no array of numbers, or a damaged one: {error}.") from error
+        if table.ndim != 2 or table.dtype != np.float16 or len(table) != len(words):
+            raise InputError(f"{path}: must hold {len(words)} rows of float16. Received: {table.shape}, {table.dtype}.")
+        return cls(words, np.array(table))
 
 
 def read_word_vectors(path: str | Path, max_words: int, report: Report = lambda done, total: None) -> WordVectors:

@@ -17,7 +17,7 @@ from ner_elmo.batching import Features, Prepared
 from ner_elmo.cache import Cache, fingerprint, key_of
 from ner_elmo.config import BUNDLED_BILM, SAMPLE, TrainConfig
 from ner_elmo.decoding import viterbi
-from ner_elmo.predictor import NerTagger
+from ner_elmo.predictor import Predictor
 from ner_elmo.readers import read_sentences, types_of
 from ner_elmo.training import train_tagger
 
@@ -163,7 +163,7 @@ def sample_tagger(tmp_path_factory):
     config = TrainConfig(epochs=4, hidden_size=64, learning_rate=0.003)
     features = Features.of(config, [s.tokens for s in train], bilm)
     trained = train_tagger(config, types_of(train), train, train[:50], features, (activations, activations))
-    return NerTagger(trained.tagger, trained.features)
+    return Predictor(trained.tagger, trained.features)
 
 
 def tags(tagger, sentences, dtype):

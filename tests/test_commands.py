@@ -68,7 +68,7 @@ def test_training_reports_and_saves(workplace):
     names = {path.relative_to(workplace / "model").as_posix() for path in (workplace / "model").rglob("*")}
     assert names == {
         "model.json", "scores.json", "confidence.json", "tagger.weights.h5", "words.txt", "bilm", "bilm/options.json",
-        "bilm/weights.hdf5", "report.json", "report.html", "README.md",
+        "bilm/weights.hdf5", "report.json", "report.html", "README.md", "history.csv",
     }  # fmt: skip
     assert not [p for p in workplace.iterdir() if p.name.startswith(".")]
 

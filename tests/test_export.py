@@ -1,4 +1,4 @@
-"""A tagger as SavedModel and as ONNX, run by TensorFlow and ONNX Runtime without our code, equal to `NerTagger`."""
+"""A tagger as SavedModel and as ONNX, run by TensorFlow and ONNX Runtime without our code, equal to `Predictor`."""
 
 import json
 import subprocess
@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from biLM import InputError, load_bilm
 from biLM.errors import run_command
-from ner_elmo import NerTagger
 from ner_elmo import decoding as in_numpy
 from ner_elmo.__main__ import parser
 from ner_elmo.batching import Features, Words
@@ -24,6 +23,7 @@ from ner_elmo.entities import TagSet
 from ner_elmo.exporting.graph_decoding import Tables, decode
 from ner_elmo.exporting.onnx_tagger import OnnxTagger
 from ner_elmo.gazetteers import Gazetteers
+from ner_elmo.predictor import Predictor
 from ner_elmo.tagger import build_tagger
 from ner_elmo.word_vectors import WordVectors
 
@@ -55,7 +55,7 @@ def model(request, small_weights, tmp_path_factory):
     directory = tmp_path_factory.mktemp(kind) / "model"
     confidence = Confidence(0.7, -0.2)
     save_model(directory, tagger, features, config, {}, confidence)
-    return directory, NerTagger(tagger, features, confidence=confidence)
+    return directory, Predictor(tagger, features, confidence=confidence)
 
 
 @pytest.mark.parametrize("model", [("everything", EVERYTHING)], indirect=True, ids=["everything"])

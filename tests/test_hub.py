@@ -15,12 +15,12 @@ from biLM.errors import run_command
 from biLM.hub_export import export_hub
 from biLM.tfhub import ALONE, EQUAL, PADDED, HubBiLM
 from biLM.vocabulary import Vocabulary
-from ner_elmo import NerTagger
 from ner_elmo.batching import Features
 from ner_elmo.bundle import save_model
 from ner_elmo.cache import Cache
 from ner_elmo.config import TrainConfig
 from ner_elmo.entities import Span
+from ner_elmo.predictor import Predictor
 from ner_elmo.readers import Sentence
 from ner_elmo.training import train_tagger
 
@@ -139,8 +139,10 @@ def test_a_tagger_on_a_module_is_saved_with_its_name(tmp_path):
     description = json.loads((tmp_path / "model" / "model.json").read_text())["bilm"]
     assert description == {"width": 6, "n_layers": 3, "fingerprint": bilm.fingerprint(), "path": f"tfhub:{module}"}
     assert not (tmp_path / "model" / "bilm").exists()
-    here = NerTagger(trained.tagger, trained.features).tag_sentences(tokens)
-    assert NerTagger.load(tmp_path / "model").tag_sentences(tokens) == here
+    here = Predictor(trained.tagger, trained.features).tag_sentences(tokens)
+    with pytest.raises(InputError, match=f"a TF-Hub module, which is a program. Name it yourself: --elmo tfhub:{module}"):
+        Predictor.load(tmp_path / "model")
+    assert Predictor.load(tmp_path / "model", config.elmo).tag_sentences(tokens) == here
 
 
 SHAPES = {

@@ -26,7 +26,7 @@ from ner_elmo.formats.source import Source
 from ner_elmo.formats.table import FORMATS, documents_of, write
 from ner_elmo.inputs import STYLES, Item, read_items
 from ner_elmo.pages import coloured
-from ner_elmo.predictor import LINES_AT_ONCE, NerTagger
+from ner_elmo.predictor import LINES_AT_ONCE, Predictor
 from ner_elmo.tagger import build_tagger
 
 TYPES = ["LOC", "PER", "<b>"]
@@ -48,7 +48,7 @@ def tagger():
     kernel, bias = network.emitter.get_weights()
     bias[0], bias[4::4] = -1.0, 1.0  # less of O, more of entities of one token
     network.emitter.set_weights([kernel * 30, bias])
-    return NerTagger(network, features)
+    return Predictor(network, features)
 
 
 def tagged(tagger, items, **how) -> list[output.Result]:

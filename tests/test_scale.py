@@ -82,9 +82,9 @@ def source(tmp_path_factory):
 def expected(model, source):
     """The rows of each file as `predict.py --format jsonl` writes them; of Parquet those of the same rows in JSON Lines."""
     from ner_elmo import output
-    from ner_elmo.predictor import NerTagger
+    from ner_elmo.predictor import Predictor
 
-    tagger = NerTagger.load(model)
+    tagger = Predictor.load(model)
 
     def rows_of(items):
         return [json.loads(line) for line in output.write(output.results(tagger, items), "jsonl", [])]

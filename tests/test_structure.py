@@ -15,6 +15,7 @@ LEVELS = {
             "errors",
             "flags",
             "files",
+            "hdf5",
             "progress",
             "startup",
             "download",
@@ -57,12 +58,14 @@ LEVELS = {
         ["bundle", "training", "report", "crf_baseline"],
         ["predictor", "suspects"],
         ["output"],
-        ["checks", "experiment", "exporting", "scaling", "serving"],
+        ["checks", "experiment", "exporting", "scaling", "serving", "spacy_component", "projector"],
+        ["estimator", "search"],
         [
             "commands_scores",
             "commands_swap",
             "commands_data",
             "commands_report",
+            "commands_projector",
             "commands_suspects",
             "commands_serve",
             "commands_export",
@@ -163,7 +166,10 @@ def test_importing_loads_nothing_heavy(package):
         ["-m", "ner_elmo"],
         *(
             ["-m", "ner_elmo", name]
-            for name in ("evaluate", "compare", "swap", "check", "convert", "report", "suspects", "serve", "export", "scale")
+            for name in (
+                "evaluate", "compare", "swap", "check", "convert", "report", "projector", "suspects", "serve",
+                "export", "scale",
+            )
         ),
     ],
 )  # fmt: skip

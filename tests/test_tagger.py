@@ -10,7 +10,7 @@ from ner_elmo.cache import Cache
 from ner_elmo.config import TrainConfig
 from ner_elmo.entities import Span
 from ner_elmo.gazetteers import Gazetteers
-from ner_elmo.predictor import NerTagger
+from ner_elmo.predictor import Predictor
 from ner_elmo.readers import Sentence
 from ner_elmo.tagger import BiLSTM, ResidualBiLSTM, build_tagger
 from ner_elmo.training import train_tagger
@@ -119,7 +119,7 @@ def test_twenty_sentences_are_learned_by_heart_and_predicted_alike_everywhere(bi
         others = {"word_vectors": WordVectors(["oslo", "York"], np.eye(2)), "gazetteers": Gazetteers(NAMES)}
     trained = train(config, bilm, activations, **others)
     assert trained.best.dev.f1 == 1.0
-    tagger = NerTagger(trained.tagger, trained.features)
+    tagger = Predictor(trained.tagger, trained.features)
     together = tagger.tag_sentences(tokens)
     assert [[span for span, _ in spans] for spans in together] == [list(s.spans) for s in SENTENCES]
     for sentence, expected in zip(tokens[:4], together, strict=False):
@@ -197,7 +197,7 @@ def test_an_epoch_holds_every_sentence_once():
 def test_texts_come_back_in_order_and_are_read_a_few_chunks_ahead(bilm, monkeypatch):
     monkeypatch.setattr("ner_elmo.predictor.LINES_AT_ONCE", 3)
     features = Features(bilm, Words.of([s.tokens for s in SENTENCES]))
-    tagger = NerTagger(build_tagger(small(), TYPES, **features.sizes), features)
+    tagger = Predictor(build_tagger(small(), TYPES, **features.sizes), features)
     read = []
 
     def texts():
@@ -217,7 +217,7 @@ def test_texts_come_back_in_order_and_are_read_a_few_chunks_ahead(bilm, monkeypa
 
 def test_a_text_that_cannot_be_read_ends_the_rest(bilm):
     features = Features(bilm, Words.of([s.tokens for s in SENTENCES]))
-    tagger = NerTagger(build_tagger(small(), TYPES, **features.sizes), features)
+    tagger = Predictor(build_tagger(small(), TYPES, **features.sizes), features)
 
     def texts():
         yield "Ada left."

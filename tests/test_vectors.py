@@ -113,7 +113,7 @@ def test_picture_and_projector(bilm, text, tmp_path):
     assert (tmp_path / "p.png").stat().st_size > 5000
     with pytest.raises(InputError, match="needs at least 4 occurrences. Received: 3"):
         write_picture(found[:3], vectors[:3], tmp_path / "q.png")
-    write_projector(found, vectors, tmp_path / "projector")
+    write_projector(("token", "line"), [(o.token, o.line) for o in found], vectors, tmp_path / "projector")
     np.testing.assert_allclose(np.loadtxt(tmp_path / "projector" / "vectors.tsv"), vectors, rtol=1e-5)
     rows = (tmp_path / "projector" / "metadata.tsv").read_text().splitlines()
     assert len(rows) == len(found) + 1

@@ -1,4 +1,4 @@
-"""What an exported model must give: the spans and probabilities of `NerTagger`, on sentences that are hard to read."""
+"""What an exported model must give: the spans and probabilities of `Predictor`, on sentences that are hard to read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ner_elmo.batching import Tokens, Words
 from ner_elmo.entities import Span
-from ner_elmo.predictor import NerTagger
+from ner_elmo.predictor import Predictor
 
 TOLERANCE = 1e-4  # of a probability
 HARD: tuple[Tokens, ...] = (
@@ -24,7 +24,7 @@ def sample_sentences(words: Words | None) -> list[Tokens]:
 
 
 def check(
-    tagger: NerTagger, sentences: Sequence[Tokens], found: Sequence[Sequence[FOUND]]
+    tagger: Predictor, sentences: Sequence[Tokens], found: Sequence[Sequence[FOUND]]
 ) -> list[list[tuple[Span, float]]]:
     """What the tagger gives for the sentences. Raises RuntimeError where the exported model found something else."""
     expected = tagger.tag_sentences(sentences)

@@ -28,7 +28,7 @@ from ner_elmo.confidence import Confidence
 from ner_elmo.decoding import Scores, decode
 from ner_elmo.entities import Span, TagSet
 from ner_elmo.exporting.check import check, sample_sentences
-from ner_elmo.predictor import NerTagger
+from ner_elmo.predictor import Predictor
 from ner_elmo.tagger import Tagger
 
 FORMAT = 1
@@ -73,7 +73,7 @@ class OnnxTagger:
         return cls(session, features, scores, TagSet(says["types"]), Confidence.read(directory))
 
     def tag_sentences(self, sentences: Sequence[Tokens]) -> list[list[tuple[Span, float]]]:
-        """Spans of tokenised sentences, each with its confidence, as `NerTagger.tag_sentences`."""
+        """Spans of tokenised sentences, each with its confidence, as `Predictor.tag_sentences`."""
         inputs = Prepared(self.features, sentences)
         result: dict[int, list[tuple[Span, float]]] = {}
         for positions in batches_by_length(inputs.lengths, self.batch_size):
@@ -104,7 +104,7 @@ class FlatTagger(keras.Model):
         return self.tagger(nested | ({"tokens": tokens} if tokens else {}))
 
 
-def export_onnx(tagger: NerTagger, directory: Path) -> int:
+def export_onnx(tagger: Predictor, directory: Path) -> int:
     """Writes the ONNX model, reads it back and compares it with the tagger; it appears whole and right, or not at all.
 
     Returns how many sentences were compared. Raises: InputError where the directory holds something, and where tf2onnx or
@@ -143,7 +143,7 @@ def _write(tagger: Tagger, example: dict[str, np.ndarray], path: Path) -> None:
         model.export(path, format="onnx", verbose=False, input_signature=[signature], opset_version=OPSET)
 
 
-def _describe(tagger: NerTagger) -> dict[str, Any]:
+def _describe(tagger: Predictor) -> dict[str, Any]:
     scores = {name: _without_infinity(getattr(tagger.scores, name)) for name in ("transitions", "start", "end")}
     says = {"format": FORMAT, "types": list(tagger.tag_set.types), "tags": tagger.tag_set.tags, **scores}
     return says | {"casing": tagger.features.casing, "bilm": _shape(tagger.features.bilm) or None}

@@ -24,14 +24,14 @@ from ner_elmo.batching import UNKNOWN_WORD, Words
 from ner_elmo.entities import tags_of
 from ner_elmo.exporting.check import check, sample_sentences
 from ner_elmo.exporting.graph_decoding import Tables, decode
-from ner_elmo.predictor import NerTagger
+from ner_elmo.predictor import Predictor
 from ner_elmo.tagger import TOKEN_CHARACTERS
 
 
 class ServingModule(tf.Module):
     """The two signatures as functions."""
 
-    def __init__(self, tagger: NerTagger):
+    def __init__(self, tagger: Predictor):
         super().__init__()
         features, network = tagger.features, tagger.tagger
         bilm = features.bilm
@@ -84,7 +84,7 @@ def _token_inputs(tokens: tf.Tensor, mask: tf.Tensor, words: tf.lookup.StaticHas
     return {"characters": characters, "words": tf.pad(ids, [[3, 0]]), "token_index": index}
 
 
-def export_saved_model(tagger: NerTagger, directory: Path) -> int:
+def export_saved_model(tagger: Predictor, directory: Path) -> int:
     """Writes the SavedModel, reads it back and compares it with the tagger; it appears whole and right, or not at all.
 
     Returns how many sentences were compared. Raises: InputError where the directory holds something, for a tagger on a
@@ -107,7 +107,7 @@ def export_saved_model(tagger: NerTagger, directory: Path) -> int:
         return _compare(tagger, tf.saved_model.load(str(partial)).signatures["tokens"])
 
 
-def _compare(tagger: NerTagger, signature: Any) -> int:
+def _compare(tagger: Predictor, signature: Any) -> int:
     sentences = sample_sentences(tagger.features.words)
     lengths = [len(sentence) for sentence in sentences]
     padded = [[*sentence, *[""] * (max(lengths) - len(sentence))] for sentence in sentences]

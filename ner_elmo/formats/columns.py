@@ -17,6 +17,7 @@ from ner_elmo.formats.tagged import Block, documents_of, tag_of, tokens_and_tags
 
 DOCUMENT_MARK = "-DOCSTART-"
 LOOKED_AT = 1000  # lines, to find the columns
+MAX_LINE = 2**20  # characters of a line, which is one token and what is said of it
 _BLANKS = re.compile(r"[ \t]+")
 _TABS = re.compile(r"\t")
 
@@ -67,7 +68,7 @@ def render(documents: Iterable[Document]) -> Iterator[str]:
 def _blocks(path: Path, layout: Layout) -> Iterator[Block]:
     split, least, token_at, tag_at = layout.separator.split, layout.least, layout.token, layout.tag
     first, tokens, tags = 0, [], []  # type: int, list[str], list[str]
-    for number, line in lines(path):
+    for number, line in _short_lines(path):
         line = line.strip(" \t")
         columns = split(line) if line else []
         if not columns or columns[0] == DOCUMENT_MARK or (line[0] == "#" and _is_comment(columns, layout)):
@@ -87,9 +88,16 @@ def _blocks(path: Path, layout: Layout) -> Iterator[Block]:
         yield Block(f"{path}:{first}", tokens, tags)
 
 
+def _short_lines(path: Path) -> Iterator[tuple[int, str]]:
+    for number, line in lines(path):
+        if len(line) > MAX_LINE:
+            raise InputError(f"{path}:{number}: expected a token and its tag, got a line of {len(line):,} characters.")
+        yield number, line
+
+
 def _layout(source: Source) -> Layout:
     """The columns that were asked for, or else those that the first lines show."""
-    filled = (line for line in (line.strip(" \t") for _, line in lines(source.path)) if line)
+    filled = (line for line in (line.strip(" \t") for _, line in _short_lines(source.path)) if line)
     sample = [line for line in islice(filled, LOOKED_AT) if not line.startswith(DOCUMENT_MARK)]
     separator = _TABS if sample and all("\t" in line for line in sample if line[0] != "#") else _BLANKS
     rows = [columns for columns in map(separator.split, sample) if not _is_hash(columns) or is_tag(columns[-1])]

@@ -13,6 +13,7 @@ from biLM.errors import InputError
 from ner_elmo.formats.document import Finding
 
 CHUNK_BYTES = 2**18
+MAX_ARRAY_CHARACTERS = 2**29
 _LINES = (".jsonl", ".ndjson")
 _PACKED = (".gz", ".xz")
 TEXT_KEYS = ("text", "data", "sentence", "content")
@@ -101,6 +102,20 @@ def _not_utf8(path: Path, number: int, raw_lines: list[bytes]) -> InputError:
     return InputError(f"{path}:{number}: must be UTF-8.")
 
 
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. Raises ValueError where a key stands twice: one of the two would be lost silently."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)[:40]!r} stands twice in one object")
+    return found
+
+
+def parsed(text: str) -> Any:
+    """The value of a JSON text. Raises ValueError, or RecursionError for one that is nested too deeply."""
+    return json.loads(text, object_pairs_hook=unique)
+
+
 def records(path: Path) -> Iterator[tuple[str, Any]]:
     """Place and value of each record: a line of JSON Lines, or an item of the one array that the file holds.
 
@@ -112,7 +127,7 @@ def records(path: Path) -> Iterator[tuple[str, Any]]:
     if not line:
         return
     try:
-        value = json.loads(line)
+        value = parsed(line)
     except (ValueError, RecursionError):
         if suffix_of(path) not in _LINES:  # an array or object over several lines
             where, value = f"{path}:", _whole(path)
@@ -141,7 +156,7 @@ def _records_of(value: Any, where: str) -> Iterator[tuple[str, Any]]:
 def json_value(text: str, where: str) -> Any:
     """The value of a JSON text. Raises InputError that begins with `where`."""
     try:
-        return json.loads(text)
+        return parsed(text)
     except (ValueError, RecursionError) as error:  # numbers of too many digits are ValueErrors, too
         raise InputError(f"{where}: expected JSON, got {text.strip()[:40]!r}: {_why(error, text)}.") from None
 
@@ -152,9 +167,19 @@ def is_array(value: Any) -> bool:
 
 
 def _whole(path: Path) -> Any:
-    text = "\n".join(line for _, line in lines(path))
+    held: list[str] = []
+    n_characters = 0
+    for _, line in lines(path):
+        held.append(line)
+        n_characters += len(line) + 1
+        if n_characters > MAX_ARRAY_CHARACTERS:
+            raise InputError(
+                f"{path}: a JSON array must hold {MAX_ARRAY_CHARACTERS:,} characters at most, unpacked, for it is read as a "
+                "whole. Write JSON Lines, a record a line."
+            )
+    text = "\n".join(held)
     try:
-        return json.loads(text)
+        return parsed(text)
     except json.JSONDecodeError as error:
         near = text[max(0, error.pos - 20) : error.pos + 20]
         raise InputError(f"{path}:{error.lineno}: expected JSON, got {near!r}: {_why(error, text)}.") from None

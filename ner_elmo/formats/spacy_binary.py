@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -11,6 +12,8 @@ from biLM.corpus import open_bytes
 from biLM.errors import InputError
 from ner_elmo.formats.document import Document, Mark, without_blanks
 from ner_elmo.formats.source import Source
+
+MAX_BYTES = 2**30  # unpacked
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc
@@ -36,7 +39,13 @@ def _stored(path: Path) -> Any:
     from spacy.tokens import DocBin
 
     with open_bytes(path) as file:
-        raw = file.read()
+        raw = file.read(MAX_BYTES)
+    try:
+        unpacked = len(zlib.decompressobj().decompress(raw, MAX_BYTES + 1))
+    except zlib.error as error:
+        raise InputError(f"{path}: is no .spacy file (DocBin), or a damaged one.") from error
+    if unpacked > MAX_BYTES:
+        raise InputError(f"{path}: must hold {MAX_BYTES:,} bytes at most, unpacked, for it is read as a whole. Split it.")
     try:
         return DocBin(store_user_data=False).from_bytes(raw)
     except (ValueError, KeyError, TypeError) as error:

@@ -13,7 +13,7 @@ from ner_elmo.metrics import Evaluation, evaluate
 from ner_elmo.readers import Sentence
 
 if TYPE_CHECKING:
-    from ner_elmo.predictor import NerTagger
+    from ner_elmo.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Judged:
         return self.sentence.spans
 
 
-def judge(tagger: NerTagger, sentences: Sequence[Sentence]) -> list[Judged]:
+def judge(tagger: Predictor, sentences: Sequence[Sentence]) -> list[Judged]:
     """What a model says of annotated sentences, in their order. The network runs once over each."""
     scores, tag_set = tagger.scores, tagger.tag_set
     result: dict[int, Judged] = {}

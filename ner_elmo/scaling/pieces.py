@@ -139,7 +139,7 @@ def _bytes(piece: Piece) -> Iterator[IO[bytes]]:
     """The lines of a piece: a whole file is a stream, a part of one is held."""
     with piece.file.place.reading() as stream:
         if piece.end is None:
-            with open_bytes(piece.file.name, io.BufferedReader(stream)) as lines:  # type: ignore[type-var]
+            with open_bytes(piece.file.name, stream) as lines:
                 yield lines
         else:
             stream.seek(piece.start)

@@ -43,10 +43,10 @@ class Worker:
 
         start_keras()
         from biLM.batching import POSITIONS_PER_SENTENCE
-        from ner_elmo.predictor import NerTagger
+        from ner_elmo.predictor import Predictor
 
-        self.tagger = NerTagger.load(self.model)
-        self.tagger.batch_size = max(1, self.options.batch_tokens // POSITIONS_PER_SENTENCE)
+        self.tagger = Predictor.load(self.model)
+        self.tagger.n_rows = max(1, self.options.batch_tokens // POSITIONS_PER_SENTENCE)
 
     def cut(self, file: InputFile) -> list[Piece]:
         """Cuts a file, and notes how."""

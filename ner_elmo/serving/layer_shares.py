@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from ner_elmo.batching import Tokens
-from ner_elmo.predictor import NerTagger
+from ner_elmo.predictor import Predictor
 
 
-def mixed_layers(tagger: NerTagger) -> list[tuple[int, float]]:
+def mixed_layers(tagger: Predictor) -> list[tuple[int, float]]:
     """Number and weight of each layer in the learned mix, softmax(w); empty for a tagger without a biLM."""
     mix = tagger.tagger.elmo
     return [] if mix is None else list(zip(mix.chosen, mix.learned()[0], strict=True))
 
 
-def layer_shares(tagger: NerTagger, sentence: Tokens) -> np.ndarray:
+def layer_shares(tagger: Predictor, sentence: Tokens) -> np.ndarray:
     """`w_k |h_k| / sum_j w_j |h_j|` of each token: weights are the same everywhere, the lengths of h are its own.
 
     Needs a tagger with a biLM. Layers are normalised first where its mix does so. Shape: (T, layers of the mix).

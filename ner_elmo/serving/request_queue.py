@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from biLM.text import TextSentence
 from ner_elmo.entities import Entity, Span
-from ner_elmo.predictor import NerTagger, entities_of
+from ner_elmo.predictor import Predictor, entities_of
 
 Found = list[tuple[Span, float]]
 Result = TypeVar("Result")
@@ -61,7 +61,7 @@ class RequestQueue:
     Example: `async with RequestQueue(tagger) as queue: await queue.tag(["Text with names."])`.
     """
 
-    def __init__(self, tagger: NerTagger, max_waiting: int = 256, window: float = 10.0, batch_tokens: int = 2048):
+    def __init__(self, tagger: Predictor, max_waiting: int = 256, window: float = 10.0, batch_tokens: int = 2048):
         self.tagger, self.max_waiting, self.window, self.batch_tokens = tagger, max_waiting, window, batch_tokens
         if getattr(tagger.tagger.elmo, "layer_norm", False):
             self.batch_tokens = 1

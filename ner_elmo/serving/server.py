@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ner_elmo.model_directory import describe, scores_of
 from ner_elmo.output import json_line
-from ner_elmo.predictor import NerTagger
+from ner_elmo.predictor import Predictor
 from ner_elmo.serving.middleware import BodyLimit, OwnOrigin
 from ner_elmo.serving.options import ServeOptions
 from ner_elmo.serving.request_queue import QueueFull, RequestQueue, TaggingFailed
@@ -66,7 +66,7 @@ class TaggedText(BaseModel):
     entities: list[FoundEntity]
 
 
-def create_app(tagger: NerTagger, model: Path, options: ServeOptions) -> FastAPI:
+def create_app(tagger: Predictor, model: Path, options: ServeOptions) -> FastAPI:
     """The application. `model`: the directory that the tagger was loaded from."""
     queue = RequestQueue(tagger, options.max_waiting, options.window, options.batch_tokens)
 
