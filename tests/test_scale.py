@@ -303,7 +303,7 @@ def test_mistakes_are_told_before_anything_is_started(model, tmp_path, monkeypat
     with pytest.raises(InputError, match="^nowhere://x: "):
         start(model, "nowhere://x", out)
     (tmp_path / "in" / "x.conll").write_text("a O\n")
-    with pytest.raises(InputError, match=r"x.conll: must be text, JSON Lines, CSV or Parquet. .*predict.py"):
+    with pytest.raises(InputError, match=r"x.conll: must be text, JSON Lines, CSV or Parquet. .*ner_elmo predict"):
         start(model, tmp_path / "in", out)
 
 
