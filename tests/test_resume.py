@@ -60,8 +60,8 @@ def finish(arguments: list[str]) -> subprocess.CompletedProcess:
 @pytest.fixture(scope="module")
 def uninterrupted(text, tmp_path_factory):
     out = tmp_path_factory.mktemp("whole") / "run"
-    done = finish(start(text, out))
-    assert done.returncode == 0, done.stderr
+    args = parser().parse_args(["train", *start(text, out)])
+    args.run(args)
     return out
 
 
