@@ -1,100 +1,13 @@
 """Tags text: `python predict.py [--model DIR] [--text TEXT ...] [FILE ...]`, standard input when neither is given.
 
-A line of a text file is a text, and so is a row of CSV and JSON Lines; results come in the order of the input, read and
-written as a stream.
+The recipe is `main` in ner_elmo/commands_predict.py, so that it is there too where only the wheel is installed.
 """
 
-from __future__ import annotations
-
-import argparse
 import sys
-from itertools import chain
-from pathlib import Path
 
-from biLM.errors import run_command
-from biLM.published import go_offline, resolve
-from biLM.startup import start_keras
-from ner_elmo.inputs import INPUTS, STYLES, Item, read_items
-from ner_elmo.model_directory import describe, last_model
+from ner_elmo.commands_predict import main, parse, script
 
-
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Tag text with a trained model.")
-    parser.add_argument(
-        "files",
-        nargs="*",
-        metavar="FILE",
-        help="text files (a text a line), CSV and JSON Lines (a text a row), annotated files, directories of such, packed "
-        "or not; standard input when neither FILE nor --text is given",
-    )
-    parser.add_argument("--text", nargs="+", metavar="TEXT", help="texts themselves")
-    parser.add_argument("--model", metavar="DIR", help="model directory; the one trained last when not given")
-    parser.add_argument("--elmo", metavar="WEIGHTS", help="run the tagger on another biLM of the same width")
-    parser.add_argument("--offline", action="store_true", help="download nothing, whatever --elmo names")
-    parser.add_argument("--tokenized", action="store_true", help="a line is one sentence, its tokens stand between blanks")
-    parser.add_argument("--field", metavar="NAME", help="key or column of the text in rows. Default: text and the like.")
-    parser.add_argument(
-        "--from", dest="read_format", choices=INPUTS, default=INPUTS[0], metavar="NAME",
-        help=f"what FILEs are: {', '.join(INPUTS)}. Default: by their names.",
-    )  # fmt: skip
-    parser.add_argument(
-        "--format", choices=STYLES, default=STYLES[0],
-        help="text marks entities in it, in colour at a terminal; html is a page; doccano and labelstudio are tasks to "
-        "correct there. Default: text.",
-    )  # fmt: skip
-    parser.add_argument(
-        "--min-confidence", type=float, default=0.0, metavar="X", help="leave out entities below. Default: 0."
-    )
-    parser.add_argument(
-        "--min-precision", type=float, metavar="X",
-        help="leave out entities below the confidence from which on dev entities had this precision",
-    )  # fmt: skip
-    parser.add_argument(
-        "--n-best",
-        type=int,
-        default=0,
-        metavar="N",
-        help="with --format jsonl: the N most probable taggings of each sentence too",
-    )
-    parser.add_argument(
-        "--rank-by-doubt", action="store_true",
-        help="the text with the least confident entity first, texts without entities last; reads all input before it writes",
-    )  # fmt: skip
-    args = parser.parse_args(arguments)
-    if not 0 <= args.min_confidence <= 1:
-        parser.error(f"--min-confidence must be from 0 to 1. Received: {args.min_confidence}.")
-    if args.min_precision is not None and not 0 < args.min_precision <= 1:
-        parser.error(f"--min-precision must be above 0 and at most 1. Received: {args.min_precision}.")
-    if args.n_best < 0 or (args.n_best and args.format != "jsonl"):
-        parser.error(f"--n-best must be at least 0, and goes with --format jsonl. Received: {args.n_best}, {args.format}.")
-    return args
-
-
-def main(args: argparse.Namespace) -> None:
-    model = args.model or last_model()
-    describe(Path(model))
-    items = [Item(text) for text in args.text or ()]
-    read = read_items(args.files, args.field, args.read_format) if args.files or not items else ()
-    if args.offline:
-        go_offline()
-    if args.elmo:
-        resolve(args.elmo)
-    start_keras()
-
-    from ner_elmo import output
-    from ner_elmo.predictor import Predictor
-
-    tagger = Predictor.load(model, args.elmo)
-    threshold = tagger.confidence.threshold(args.min_precision) if args.min_precision else None
-    lowest = max(args.min_confidence, threshold.confidence if threshold else 0.0)
-    found = output.results(tagger, chain(items, read), args.tokenized, lowest, args.n_best)
-    if threshold:
-        found = output.counted(found, threshold, args.min_precision)
-    if args.rank_by_doubt:
-        print("note: --rank-by-doubt reads the whole input before it writes", file=sys.stderr)
-        found = output.ranked(found)
-    output.put(found, args.format, tagger.tag_set.types, sys.stdout)
-
+__all__ = ["main", "parse"]
 
 if __name__ == "__main__":
-    sys.exit(run_command("predict.py", lambda: main(parse())))
+    sys.exit(script("predict.py"))

@@ -1,98 +1,13 @@
 """Trains a named-entity tagger on a biLM: `python train_ner.py [--elmo WEIGHTS] [--train FILE --dev FILE --test FILE]`.
 
-Without arguments: the sample corpus and the small biLM that come with the project. One row an epoch on stderr; the report
-on the test files and the model's path on stdout.
+The recipe is `main` in ner_elmo/commands_train.py, so that it is there too where only the wheel is installed.
 """
 
-from __future__ import annotations
-
-import argparse
 import sys
-import time
-from dataclasses import asdict
-from pathlib import Path
 
-from rich.console import Console
+from ner_elmo.commands_train import main, parse, script
 
-from biLM.errors import run_command
-from biLM.flags import add_flags, given
-from biLM.published import go_offline, resolve
-from biLM.startup import start_keras
-from ner_elmo import report
-from ner_elmo.config import TrainConfig
-from ner_elmo.model_directory import check_output, remember, write_runs
-from ner_elmo.readers import FileRead, read_sentences
-
-
-def parse(arguments: list[str] | None = None) -> TrainConfig:
-    parser = argparse.ArgumentParser(description="Train a named-entity tagger on top of a biLM (ELMo).")
-    parser.add_argument("--config", metavar="FILE", help="JSON file of these options; a flag that is given wins over it")
-    for name in ("train", "dev", "test"):
-        parser.add_argument(
-            f"--{name}",
-            nargs="+",
-            metavar="FILE",
-            help=f"{TrainConfig.__dataclass_fields__[name].metadata['help']}; the sample's when not given",
-        )
-    names = TrainConfig.__dataclass_fields__["gazetteer"].metadata["help"]
-    parser.add_argument("--gazetteer", action="append", metavar="TYPE=FILE", help=names)
-    add_flags(parser, TrainConfig, leave_out=("train", "dev", "test", "gazetteer"))
-    args = parser.parse_args(arguments)
-    return TrainConfig.from_dict((TrainConfig.read(args.config) if args.config else {}) | given(args, TrainConfig))
-
-
-def main(config: TrainConfig) -> None:
-    started = time.monotonic()
-    console = Console(stderr=True, highlight=False, markup=False)
-    out = Console(highlight=False, markup=False, width=100)
-    output = Path(config.output or f"models/{time.strftime('%Y%m%d-%H%M%S')}")
-    check_output(output, config.overwrite)
-    read: list[FileRead] = []
-    train, dev, test = (read_sentences(files, **config.reading, report=read.append) for files in config.files)
-    report.data_summary(config.train, train, dev, test, console)
-    for file in read:
-        console.print(str(file), soft_wrap=True)
-    if config.offline:
-        go_offline()
-    resolve(config.elmo)  # downloads, or says why not, before anything slow
-
-    start_keras()
-    from ner_elmo import crf_baseline, experiment, search
-    from ner_elmo.elmo import ScalarMix
-    from ner_elmo.reporting import data, figures, model_card, page
-
-    material = experiment.gather(config, train, dev, test, console)
-    if config.tune:
-        config = search.search(config, material, output.with_name(f"{output.name}.tune.jsonl"), console)
-    best, results = experiment.run_seeds(config, material, console)
-    experiment.save(output, best)
-    remember(output)
-
-    report.print_evaluation(best.evaluation, out)
-    network = best.trained.tagger
-    for mix in (network.elmo, network.output_elmo):
-        if isinstance(mix, ScalarMix):
-            out.print(report.mix_line(*mix.learned()))
-    if len(results) > 1:
-        report.print_results(results, out)
-        out.print(report.seeds_line(results))
-        write_runs(output, seeds=[asdict(result) for result in results])
-    if config.learning_curve:
-        curve = experiment.learning_curve(config, material, best, console)
-        report.print_results(curve, out)
-        out.print(report.curve_line(curve), soft_wrap=True)
-        write_runs(output, learning_curve=[asdict(result) for result in curve])
-        figures.learning_curve(output / "learning_curve.png", *zip(*((r.sentences, r.test_f1) for r in curve), strict=True))
-    if config.baseline:
-        console.print("training the baseline")
-        baseline = crf_baseline.score_baseline(train, test)
-        out.print(report.baseline_line(baseline, best.evaluation.strict), soft_wrap=True)
-        write_runs(output, baseline=asdict(baseline))
-    whole = data.of_training(output, best.trained, (train, dev, test), best.judged, time.monotonic() - started)
-    console.print(f"report: {page.write_reports(output, whole)}", soft_wrap=True)
-    model_card.write_card(output, whole)
-    out.print(f"model: {output} ({time.monotonic() - started:.0f} s)", soft_wrap=True)
-
+__all__ = ["main", "parse"]
 
 if __name__ == "__main__":
-    sys.exit(run_command("train_ner.py", lambda: main(parse())))
+    sys.exit(script("train_ner.py"))

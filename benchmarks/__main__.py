@@ -15,12 +15,14 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.machine import description, matmul_gflops
@@ -155,6 +157,21 @@ def serving(place: Place) -> Row:
     return Row("serve", row | {f"{n} clients, one by one": place.once(*command, n, "--batch-tokens", 1) for n in (32, 8, 1)})
 
 
+def sentence(place: Place) -> Row:
+    command = ("sentence", "--model", place.model(), "--limit")
+    return Row("one sentence, by tokens", {str(n): place.once(*command, n) for n in (20_000, 2_000)})
+
+
+def scale(place: Place) -> Row:
+    """An actor a core, and one actor on all of them."""
+    n_cores = len(os.sched_getaffinity(0))
+    command = ("scale", "--model", place.model(), "--text", place.text())
+    return Row("scale", {
+        "an actor a core": place.once(*command, "--actors", n_cores, "--cpus", 1),
+        "one actor": place.once(*command, "--actors", 1, "--cpus", n_cores),
+    })  # fmt: skip
+
+
 def memory(place: Place) -> Row:
     sizes = (place.args.megabytes, 1)
     command = ("command", sys.executable, "predict.py", "--model", place.model())
@@ -179,6 +196,8 @@ ROWS: dict[str, Callable[[Place], Row]] = {
     "prediction": prediction,
     "prediction.growth": prediction_growth,
     "serving": serving,
+    "sentence": sentence,
+    **({"scale": scale} if find_spec("ray") else {}),  # an extra
     "memory": memory,
     "start": start,
 }

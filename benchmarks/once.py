@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import resource
 import statistics
 import subprocess
@@ -189,6 +190,52 @@ def serving(args: argparse.Namespace) -> dict:
     }
 
 
+def sentence(args: argparse.Namespace) -> dict:
+    """One sentence of so many tokens, which nothing can cut. seconds: from text to entities, compiling included."""
+    from ner_elmo import NerTagger
+
+    tokens = [f"Lund{k % 1000}" for k in range(args.limit)]
+    tagger = NerTagger.load(args.model)
+    begin = time.perf_counter()
+    tagger.tag_sentences([tokens])
+    seconds = time.perf_counter() - begin
+    return {"tokens_per_second": args.limit / seconds, "seconds": seconds}
+
+
+def scale(args: argparse.Namespace) -> dict:
+    """`python -m ner_elmo scale` on this machine. seconds: all of it, Ray and loading included; load_seconds: of an actor;
+    cut_mb_per_second: a text of at least 100 MB, which the page cache holds. peak_mb: this process, an actor without Ray."""
+    from ner_elmo.scaling.options import ScaleOptions
+    from ner_elmo.scaling.pieces import cut, find_files
+    from ner_elmo.scaling.places import Place
+    from ner_elmo.scaling.shards import Output
+    from ner_elmo.scaling.worker import Worker
+
+    options = ["--actors", args.actors, "--cpus", args.cpus, "--shard-bytes", args.shard_bytes]
+    with tempfile.TemporaryDirectory() as folder:
+        call = [sys.executable, "-m", "ner_elmo", "scale", args.model, args.text, f"{folder}/out", *map(str, options)]
+        says = subprocess.run(call, capture_output=True, text=True, check=True).stdout
+        (file,) = find_files(Place.of(args.text))
+        begin = time.perf_counter()
+        worker = Worker(args.model, Output(Place.of(f"{folder}/alone")), ScaleOptions(cpus=args.cpus))
+        worker.load()
+        loading = time.perf_counter() - begin
+        worker.tag(cut(file, args.shard_bytes)[0])
+        text = Path(args.text).read_bytes()
+        Path(folder, "long.txt").write_bytes(text * (1 + 10**8 // len(text)))
+        (file,) = find_files(Place.of(f"{folder}/long.txt"))
+        begin = time.perf_counter()
+        cut(file, 2**20)
+        cutting = file.size / 10**6 / (time.perf_counter() - begin)
+    n_tokens, seconds = (int(re.search(rf"([\d,]+) {unit}", says)[1].replace(",", "")) for unit in ("tokens", "s,"))
+    return {
+        "tokens_per_second": n_tokens / seconds,
+        "seconds": seconds,
+        "load_seconds": loading,
+        "cut_mb_per_second": cutting,
+    }
+
+
 def command(args: argparse.Namespace) -> dict:
     """A whole command: seconds, and its peak memory."""
     begin = time.perf_counter()
@@ -208,9 +255,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         epoch: ("--weights", "--annotated", "--limit"),
         prediction: ("--model", "--annotated", "--limit"),
         serving: ("--model", "--annotated", "--limit", "--clients", "--batch-tokens"),
+        sentence: ("--model", "--limit"),
+        scale: ("--model", "--text", "--actors", "--cpus", "--shard-bytes"),
     }
     numbers = {"--limit": 1000, "--batch-size": 64, "--steps": 15, "--negatives": 2048, "--vocabulary": None}
-    numbers |= {"--clients": 1, "--batch-tokens": 2048}
+    numbers |= {"--clients": 1, "--batch-tokens": 2048, "--actors": 2, "--cpus": 1, "--shard-bytes": 200_000}
     for measure, flags in options.items():
         one = names.add_parser(measure.__name__, help=(measure.__doc__ or "").partition(".")[0])
         for flag in flags:
@@ -228,7 +277,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     args = parse()
-    if args.measure not in (command, serving):
+    if args.measure not in (command, serving, scale):  # they start processes that do
         start_keras()
     found = args.measure(args)
     peak = {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}

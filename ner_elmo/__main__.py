@@ -1,4 +1,5 @@
-"""python -m ner_elmo evaluate | compare | swap | check | convert | report | projector | suspects | serve | export | scale"""
+"""python -m ner_elmo train | predict | evaluate | compare | swap | check | convert | report | projector | suspects | serve |
+export | scale"""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from biLM.errors import run_command
 from ner_elmo import (
     commands_data,
     commands_export,
+    commands_predict,
     commands_projector,
     commands_report,
     commands_scale,
@@ -16,10 +18,13 @@ from ner_elmo import (
     commands_serve,
     commands_suspects,
     commands_swap,
+    commands_train,
 )
 
 # each adds its commands to the parser, and imports what is slow only when one runs
 MODULES = (
+    commands_train,
+    commands_predict,
     commands_scores,
     commands_swap,
     commands_data,
@@ -33,7 +38,7 @@ MODULES = (
 
 
 def parser() -> argparse.ArgumentParser:
-    main = argparse.ArgumentParser(prog="python -m ner_elmo", description="Measure, serve and look after taggers.")
+    main = argparse.ArgumentParser(prog="python -m ner_elmo", description="Train, run, measure and look after taggers.")
     commands = main.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in MODULES:
         module.add(commands)

@@ -129,7 +129,7 @@ def _load_bilm(directory: Path, says: dict[str, Any], config: TrainConfig, elmo:
     if (bilm.width, bilm.n_layers) != (says["width"], says["n_layers"]):
         raise InputError(
             f"{directory}: needs a biLM of width {says['width']} with {says['n_layers']} layers. "
-            f"Received: width {bilm.width}, {bilm.n_layers} layers. Train again: python train_ner.py --elmo WEIGHTS."
+            f"Received: width {bilm.width}, {bilm.n_layers} layers. Train again: python -m ner_elmo train --elmo WEIGHTS."
         )
     return bilm
 

@@ -15,9 +15,10 @@ from biLM.files import read_object
 from biLM.flags import from_mapping, option
 from biLM.published import NAMES_HELP, TFHUB
 
-PROJECT = Path(__file__).resolve().parent.parent
-BUNDLED_BILM = PROJECT / "data" / "bilm"
-SAMPLE = PROJECT / "data" / "sample"
+HERE = Path(__file__).resolve().parent
+DATA = HERE / "data" if (HERE / "data").is_dir() else HERE.parent / "data"  # installed, or in a checkout
+BUNDLED_BILM = DATA / "bilm"
+SAMPLE = DATA / "sample"
 NO_ELMO = "none"
 
 

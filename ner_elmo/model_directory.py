@@ -57,7 +57,9 @@ def describe(directory: Path) -> dict[str, Any]:
     """model.json of a model directory."""
     path = directory / DESCRIPTION
     if not path.is_file():
-        raise InputError(f"{directory}: is no model directory, {DESCRIPTION} is missing. Train one: python train_ner.py.")
+        raise InputError(
+            f"{directory}: is no model directory, {DESCRIPTION} is missing. Train one: python -m ner_elmo train."
+        )
     description = read_object(path)
     if description.get("format") != FORMAT:
         raise InputError(f"{path}: format must be {FORMAT}. Received: {description.get('format')!r}. Update ner-elmo.")
@@ -77,7 +79,7 @@ def last_model() -> Path:
     """The model trained last in this working directory."""
     note = Path("models") / "LAST"
     if not note.is_file():
-        raise InputError("no model was trained here yet. Train one (python train_ner.py) or name one: --model DIR.")
+        raise InputError("no model was trained here yet. Train one (python -m ner_elmo train) or name one: --model DIR.")
     return Path(note.read_text(encoding="utf-8").strip())
 
 

@@ -72,6 +72,21 @@ def full_disk(request, tmp_path):
     subprocess.run(["umount", str(place)], check=True)
 
 
+@pytest.fixture
+def eager():
+    """TensorFlow without graphs: a few steps on small shapes take less time than tracing them. JAX is as always."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow
+
+    tensorflow.config.run_functions_eagerly(True)
+    yield
+    tensorflow.config.run_functions_eagerly(False)
+
+
 def vocabulary_of(sentences, max_size: int | None = None, min_count: int = 1) -> Vocabulary:
     """The words of sentences."""
     with WordCounts() as counts:

@@ -11,9 +11,9 @@ import oracle
 import pytest
 from conftest import PROJECT, write_bilm
 
-import train_ner
+from biLM.errors import run_command
 from ner_elmo import NerTagger
-from ner_elmo.config import TrainConfig
+from ner_elmo.__main__ import parser
 from ner_elmo.predictor import LINES_AT_ONCE
 
 TEXT = "Ada Lund left Oslo at dawn. Nobody in New York noticed 😀, said Ada Lund."
@@ -44,15 +44,29 @@ def workplace(tmp_path_factory):
     (folder / "train.conll").write_text("\n".join(sentences))
     (folder / "dev.conll").write_text("\n".join(sentences[:4]))
     (folder / "config.json").write_text(
-        json.dumps({"hidden_size": 32, "learning_rate": 0.01, "epochs": 50, "dropout": 0.0, "patience": 60})
+        json.dumps({"hidden_size": 32, "learning_rate": 0.01, "epochs": 50, "dropout": 0.0, "patience": 80})
     )
     found = command(
         "train_ner.py", "--train", "train.conll", "--dev", "dev.conll", "--test", "dev.conll", "--elmo", "bilm/weights.hdf5",
-        "--config", "config.json", "--epochs", "60", "--batch-size", "4", "--output", "model", cwd=folder,
+        "--config", "config.json", "--epochs", "80", "--batch-size", "20", "--output", "model", cwd=folder,
     )  # fmt: skip
     (folder / "stdout.txt").write_bytes(found.stdout)
     (folder / "stderr.txt").write_bytes(found.stderr)
     return folder
+
+
+@pytest.fixture
+def inside(workplace, monkeypatch, capsys, eager):
+    """Runs `python -m ner_elmo ...` in this process, where Keras is loaded already: gives standard output and error."""
+    monkeypatch.chdir(workplace)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(workplace / "cache"))
+
+    def run(*arguments, status: int = 0) -> tuple[str, str]:
+        args = parser().parse_args(arguments)
+        assert run_command(f"ner_elmo {args.command}", lambda: args.run(args)) == status
+        return capsys.readouterr()
+
+    return run
 
 
 def test_training_reports_and_saves(workplace):
@@ -64,7 +78,7 @@ def test_training_reports_and_saves(workplace):
     rows = [line for line in err.splitlines() if line.strip()[:1].isdigit() and "<0:" in line]
     assert len(rows) >= 6  # a row an epoch
     config = json.loads((workplace / "model" / "model.json").read_text())["config"]
-    assert (config["epochs"], config["hidden_size"]) == (60, 32)  # flag over file over default
+    assert (config["epochs"], config["hidden_size"]) == (80, 32)  # flag over file over default
     names = {path.relative_to(workplace / "model").as_posix() for path in (workplace / "model").rglob("*")}
     assert names == {
         "model.json", "scores.json", "confidence.json", "tagger.weights.h5", "words.txt", "bilm", "bilm/options.json",
@@ -96,14 +110,14 @@ def test_jsonl_has_one_row_a_line_with_exact_offsets(workplace):
     assert found.stderr == b""
 
 
-def test_files_texts_and_formats(workplace):
+def test_files_texts_and_formats(workplace, inside):
     (workplace / "in.txt").write_text("Oslo called Ada .\n")
-    marked = command("predict.py", "in.txt", "--model", "model", cwd=workplace).stdout.decode()
+    marked, _ = inside("predict", "in.txt", "--model", "model")
     assert marked.startswith("[Oslo](LOC ")
     assert marked.count("\n") == 1
-    conll = command("predict.py", "in.txt", "--format", "conll", "--tokenized", cwd=workplace).stdout.decode()
+    conll, _ = inside("predict", "in.txt", "--format", "conll", "--tokenized", "--model", "model")
     assert conll == "Oslo B-LOC\ncalled O\nAda B-PER\n. O\n\n"
-    texts = command("predict.py", "--format", "jsonl", "--text", "Oslo .", "Ada .", cwd=workplace).stdout.decode()
+    texts, _ = inside("predict", "--format", "jsonl", "--model", "model", "--text", "Oslo .", "Ada .")
     assert [json.loads(row)["text"] for row in texts.splitlines()] == ["Oslo .", "Ada ."]
 
 
@@ -139,18 +153,19 @@ def test_a_sentence_of_5000_tokens_is_tagged_to_its_end(workplace):
     assert entities[-1].end == len(text) - len(" . ")
 
 
-def test_another_bilm(workplace):
+def test_another_bilm(workplace, inside):
     options = oracle.random_options()
     write_bilm(workplace / "other", options, oracle.random_weights(options, seed=1))
-    command("predict.py", "--elmo", "other/weights.hdf5", cwd=workplace, stdin="Oslo\n")
+    inside("predict", "--model", "model", "--elmo", "other/weights.hdf5", "--text", "Oslo")
     options = oracle.random_options(lstm__projection_dim=6)
     write_bilm(workplace / "wide", options, oracle.random_weights(options))
-    found = command("predict.py", "--elmo", "wide/weights.hdf5", cwd=workplace, stdin="Oslo\n", status=2)
+    found = inside("predict", "--model", "model", "--elmo", "wide/weights.hdf5", "--text", "Oslo", status=2)
     assert_one_line(found, "needs a biLM of width 10 with 3 layers. Received: width 12, 3 layers")
 
 
-def assert_one_line(found: subprocess.CompletedProcess, message: str) -> None:
-    lines = found.stderr.decode().strip().splitlines()
+def assert_one_line(found: subprocess.CompletedProcess | tuple[str, str], message: str) -> None:
+    stderr = found.stderr.decode() if isinstance(found, subprocess.CompletedProcess) else found[1]
+    lines = stderr.strip().splitlines()
     assert len(lines) == 1, lines
     assert message in lines[0]
 
@@ -186,10 +201,9 @@ def mistakes(workplace):
 
 
 @pytest.mark.parametrize(("arguments", "message"), MISTAKES.values(), ids=MISTAKES.keys())
-def test_mistakes_are_said_at_once(mistakes, arguments, message):
+def test_mistakes_are_said_at_once(mistakes, inside, arguments, message):
     base = ["--train", "train.conll", "--dev", "dev.conll", "--test", "dev.conll", "--output", "fresh"]
-    found = command("train_ner.py", *base, *arguments, cwd=mistakes, status=2)
-    assert_one_line(found, message)
+    assert_one_line(inside("train", *base, *arguments, status=2), message)
     assert not (mistakes / "fresh").exists()
 
 
@@ -206,33 +220,30 @@ def test_prediction_mistakes(workplace, tmp_path):
     assert_one_line(command("predict.py", "nowhere.txt", cwd=workplace, status=2), "nowhere.txt: No such file")
 
 
-def test_a_damaged_model_is_named(workplace, tmp_path):
+def test_a_damaged_model_is_named(workplace, inside, tmp_path):
     shutil.copytree(workplace / "model", tmp_path / "m")
+    predict = ("predict", "--model", str(tmp_path / "m"), "--text", "x")
     (tmp_path / "m" / "tagger.weights.h5").write_bytes(b"not HDF5")
-    found = command("predict.py", "--model", "m", cwd=tmp_path, stdin="x\n", status=2)
-    assert_one_line(found, "m/tagger.weights.h5: does not fit model.json")
+    assert_one_line(inside(*predict, status=2), "m/tagger.weights.h5: does not fit model.json")
     (tmp_path / "m" / "model.json").write_text('{"format": 99}')
-    found = command("predict.py", "--model", "m", cwd=tmp_path, stdin="x\n", status=2)
-    assert_one_line(found, "m/model.json: format must be 1. Received: 99")
+    assert_one_line(inside(*predict, status=2), "m/model.json: format must be 1. Received: 99")
 
 
-def test_evaluate_says_what_training_said(workplace):
-    found = command("-m", "ner_elmo", "evaluate", "model", "dev.conll", "--json", cwd=workplace)
-    assert json.loads(found.stdout) == json.loads((workplace / "model" / "scores.json").read_text())
-    table = command("-m", "ner_elmo", "evaluate", "model", "dev.conll", cwd=workplace).stdout.decode()
+def test_evaluate_says_what_training_said(workplace, inside):
+    found, _ = inside("evaluate", "model", "dev.conll", "--json")
+    assert json.loads(found) == json.loads((workplace / "model" / "scores.json").read_text())
+    table, _ = inside("evaluate", "model", "dev.conll")
     assert "all (micro)" in table and "strict IOB2 (seqeval" in table
-    assert_one_line(
-        command("-m", "ner_elmo", "evaluate", "bilm", "dev.conll", cwd=workplace, status=2), "is no model directory"
-    )
+    assert_one_line(inside("evaluate", "bilm", "dev.conll", status=2), "is no model directory")
 
 
-def test_compare_says_how_far_luck_goes(workplace):
-    found = command("-m", "ner_elmo", "compare", "model", "model", "dev.conll", "--json", cwd=workplace)
-    result = json.loads(found.stdout)
+def test_compare_says_how_far_luck_goes(inside):
+    found, _ = inside("compare", "model", "model", "dev.conll", "--json")
+    result = json.loads(found)
     assert (result["p"], result["difference"], result["sentences"]) == (1.0, 0.0, 4)
 
 
-def test_another_bilm_is_swapped_in_or_trained_for(workplace):
+def test_another_bilm_is_swapped_in_or_trained_for(workplace, inside):
     for name, changes in (("same", {}), ("wide", {"lstm__projection_dim": 6})):
         options = oracle.random_options(**changes)
         write_bilm(workplace / name, options, oracle.random_weights(options, seed=2))
@@ -240,29 +251,25 @@ def test_another_bilm_is_swapped_in_or_trained_for(workplace):
     description = json.loads((workplace / "short" / "model.json").read_text())
     description["config"]["epochs"] = 1
     (workplace / "short" / "model.json").write_text(json.dumps(description))
-    swap = ("-m", "ner_elmo", "swap", "short", "--dev", "dev.conll", "--elmo")
-    found = command(*swap, "same/weights.hdf5", "--out", "swapped", cwd=workplace).stdout.decode()
+    swap = ("swap", "short", "--dev", "dev.conll", "--elmo")
+    found, _ = inside(*swap, "same/weights.hdf5", "--out", "swapped")
     assert "before  dev F1" in found and "swapped dev F1" in found
     own, swapped = (NerTagger.load(workplace / name) for name in ("model", "swapped"))
     assert not np.array_equal(own.features.bilm.embed([["Oslo"]])[0], swapped.features.bilm.embed([["Oslo"]])[0])
-    refused = command(*swap, "wide/weights.hdf5", cwd=workplace, status=2)
-    assert "has width 12 and 3 layers" in refused.stderr.decode() and "--retrain --out DIR" in refused.stderr.decode()
-    found = command(*swap, "wide/weights.hdf5", "--retrain", "--out", "retrained", cwd=workplace).stdout.decode()
+    _, refused = inside(*swap, "wide/weights.hdf5", status=2)
+    assert "has width 12 and 3 layers" in refused and "--retrain --out DIR" in refused
+    found, _ = inside(*swap, "wide/weights.hdf5", "--retrain", "--out", "retrained")
     assert "trained dev F1" in found
     assert NerTagger.load(workplace / "retrained").features.bilm.width == 12
 
 
-def test_seeds_baseline_and_learning_curve(workplace, monkeypatch, capsys):
-    """In this process: of the learning curve only the half and the whole."""
-    monkeypatch.chdir(workplace)
+def test_seeds_baseline_and_learning_curve(workplace, inside, monkeypatch):
+    """Of the learning curve only the half and the whole."""
     monkeypatch.setattr("ner_elmo.experiment.SHARES", (0.5, 1.0))
-    files = {"train": ("train.conll",), "dev": ("dev.conll",), "test": ("dev.conll",)}
-    train_ner.main(
-        TrainConfig(
-            **files, elmo="none", epochs=1, hidden_size=4, output="model3", seeds=2, learning_curve=True, baseline="crf"
-        )
-    )
-    out = capsys.readouterr().out
+    out, _ = inside(
+        "train", "--train", "train.conll", "--dev", "dev.conll", "--test", "dev.conll", "--elmo", "none", "--epochs", "1",
+        "--hidden-size", "4", "--output", "model3", "--seeds", "2", "--learning-curve", "--baseline", "crf",
+    )  # fmt: skip
     assert "over 2 seeds" in out and "+- " in out
     assert "CRF baseline: test F1 100.00; this tagger:" in out
     rows = [line.split() for line in out.splitlines() if line.split()[:1] in (["50%"], ["100%"])]
@@ -275,10 +282,10 @@ def test_seeds_baseline_and_learning_curve(workplace, monkeypatch, capsys):
     assert (workplace / "model3" / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_types_that_training_lacks_are_named(workplace):
+def test_types_that_training_lacks_are_named(workplace, inside):
     (workplace / "dev2.conll").write_text((workplace / "dev.conll").read_text() + "\nMarch B-DATE\n")
-    found = command(
-        "train_ner.py", "--train", "train.conll", "--dev", "dev2.conll", "--test", "dev.conll", "--elmo", "none",
-        "--epochs", "1", "--hidden-size", "4", "--output", "model2", cwd=workplace,
+    _, err = inside(
+        "train", "--train", "train.conll", "--dev", "dev2.conll", "--test", "dev.conll", "--elmo", "none",
+        "--epochs", "1", "--hidden-size", "4", "--output", "model2",
     )  # fmt: skip
-    assert "dev holds types that training lacks, all of them will be missed: DATE" in found.stderr.decode()
+    assert "dev holds types that training lacks, all of them will be missed: DATE" in err

@@ -99,9 +99,11 @@ def test_perplexity_of_nothing_is_refused():
         perplexity(language_model(vocabulary), softmax_with(len(vocabulary), 5), vocabulary, [])
 
 
-@pytest.mark.parametrize("clip_norm", [0.05, 100.0])
-def test_optimiser_steps_equal_the_oracle(tmp_path, clip_norm):
-    """Three steps of sampled softmax, corrections, carried state, global-norm clipping and Adagrad."""
+@pytest.mark.parametrize(("clip_norm", "how", "n_steps"), [(0.05, "compiled", 2), (100.0, "eager", 1)])
+def test_optimiser_steps_equal_the_oracle(tmp_path, request, clip_norm, how, n_steps):
+    """Steps of sampled softmax, corrections, carried state, global-norm clipping and Adagrad."""
+    if how == "eager":
+        request.getfixturevalue("eager")
     training = new_run(tmp_path, all_clip_norm_val=clip_norm, reset_probability=0.5, seed=3)
     bilm, vocabulary = training.model.bilm, training.vocabulary
     weights = weights_of(bilm, tmp_path / "start")
@@ -110,7 +112,7 @@ def test_optimiser_steps_equal_the_oracle(tmp_path, clip_norm):
     expected = oracle.TrainingOracle(weights, options, 0.2, clip_norm, unroll_steps=3)
     batches = PackedBatches(SentenceStream(training.paths, 3), vocabulary, 2, 3)
     kept = set()
-    for step, batch in zip(range(3), batches, strict=False):
+    for step, batch in zip(range(n_steps), batches, strict=False):
         step_inputs = training.inputs(batch, step)
         inputs, touched = step_inputs.tensors, step_inputs.softmax_rows
         candidates, n_tries = draw_candidates(np.random.default_rng([3, 1, step]), len(vocabulary), 8)
@@ -125,7 +127,7 @@ def test_optimiser_steps_equal_the_oracle(tmp_path, clip_norm):
         loss = expected.step(tokens, batch.targets.tolist(), inputs["keep"], candidates.tolist(), n_tries, moving)
         kept |= set(inputs["keep"].tolist())
         assert training.take_step() == pytest.approx(loss, abs=1e-5)
-    assert kept == {0.0, 1.0}
+    assert kept == {0.0, 1.0} or n_steps == 1
     found = weights_of(bilm, tmp_path / "end")
     found |= {"softmax/W": training.softmax.kernel, "softmax/b": training.softmax.bias}
     for name, array in expected.weights.items():

@@ -296,7 +296,7 @@ def test_mistakes_have_a_place(tmp_path, name, content, message):
         list(read_items([str(tmp_path / name)]))
 
 
-def test_flags(capsys):
+def test_flags():
     args = predict.parse(["a.csv", "--field", "body", "--format", "html", "--min-confidence", "0.5", "--rank-by-doubt"])
     assert (args.field, args.format, args.min_confidence, args.rank_by_doubt, args.read_format) == (
         "body",
@@ -305,6 +305,5 @@ def test_flags(capsys):
         True,
         "auto",
     )
-    with pytest.raises(SystemExit):
-        predict.parse(["--min-confidence", "2"])
-    assert "--min-confidence must be from 0 to 1" in capsys.readouterr().err
+    with pytest.raises(InputError, match="--min-confidence must be from 0 to 1"):
+        predict.main(predict.parse(["--min-confidence", "2"]))

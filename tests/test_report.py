@@ -318,7 +318,7 @@ def test_the_front_matter_of_a_card_is_yaml(report):
     assert result["task"]["type"] == "token-classification" and result["dataset"]["type"]
     scores = {metric["type"]: metric["value"] for metric in result["metrics"]}
     assert scores["f1"] == pytest.approx(report.test.scores.strict.f1, abs=1e-4)
-    assert "python predict.py --model" in body
+    assert "python -m ner_elmo predict --model" in body
     for line in body.splitlines():
         if line.startswith("| ") and "<script" in line:
             raise AssertionError(line)

@@ -61,6 +61,8 @@ LEVELS = {
         ["checks", "experiment", "exporting", "scaling", "serving", "spacy_component", "projector"],
         ["estimator", "search"],
         [
+            "commands_train",
+            "commands_predict",
             "commands_scores",
             "commands_swap",
             "commands_data",
@@ -167,8 +169,8 @@ def test_importing_loads_nothing_heavy(package):
         *(
             ["-m", "ner_elmo", name]
             for name in (
-                "evaluate", "compare", "swap", "check", "convert", "report", "projector", "suspects", "serve",
-                "export", "scale",
+                "train", "predict", "evaluate", "compare", "swap", "check", "convert", "report", "projector", "suspects",
+                "serve", "export", "scale",
             )
         ),
     ],

@@ -1,15 +1,15 @@
 """Going on from weights that are there: with our softmax, with another vocabulary, without a softmax."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import oracle
 import pytest
-from conftest import PROJECT, write_bilm
+from conftest import write_bilm
 
 from biLM import BiLMOptions, InputError, load_bilm
+from biLM.__main__ import parser
+from biLM.errors import run_command
 from biLM.perplexity import perplexity
 from biLM.run import Text, start_run
 from biLM.trained import load_language_model
@@ -92,7 +92,7 @@ def test_frozen_parts_stay(old, tmp_path):
                 np.testing.assert_array_equal(a, b)
 
 
-def test_the_warm_up_moves_the_softmax_alone(old, tmp_path):
+def test_the_warm_up_moves_the_softmax_alone(eager, old, tmp_path):
     run, _ = tune(old, tmp_path, warmup_steps=3)
     bilm, softmax = [np.array(w) for w in run.model.bilm.weights], run.softmax.kernel.copy()
     weights = run.model.bilm.trainable_weights
@@ -146,17 +146,18 @@ def test_carried_rows():
     np.testing.assert_array_equal(new, [[6, 7], [4, 5], [0, 1]])
 
 
-def test_the_command(old, tmp_path):
+def test_the_command(old, tmp_path, capsys):
     path = text_file(tmp_path / "new.txt", NEW)
     command = [
-        sys.executable, "-m", "biLM", "tune", str(old), "--train", str(path), "--heldout", str(path), "--out",
+        "tune", str(old), "--train", str(path), "--heldout", str(path), "--out",
         str(tmp_path / "tuned"), "--max-steps", "30", "--batch-size", "2", "--unroll-steps", "4", "--learning-rate", "0.02",
         "--warmup-steps", "0", "--freeze", '["characters"]',
     ]  # fmt: skip
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "words keep their softmax rows, 3 are new" in done.stderr
-    lines = dict(line.split() for line in done.stdout.splitlines() if len(line.split()) == 2)
+    args = parser().parse_args(command)
+    assert run_command("biLM tune", lambda: args.run(args)) == 0
+    out, err = capsys.readouterr()
+    assert "words keep their softmax rows, 3 are new" in err
+    lines = dict(line.split() for line in out.splitlines() if len(line.split()) == 2)
     assert float(lines["both"]) < float(lines["before"])
     assert json.loads((tmp_path / "tuned" / "training.json").read_text())["training"]["freeze"] == ["characters"]
     assert Vocabulary.read(tmp_path / "tuned" / "vocab.txt").words[3] == "."

@@ -1,17 +1,16 @@
 """Vectors of text on disk, nearest tokens, pictures."""
 
 import json
-import subprocess
-import sys
 
 import h5py
 import numpy as np
 import oracle
 import pytest
-from conftest import PROJECT
 
 from biLM import InputError, load_bilm
+from biLM.__main__ import parser
 from biLM.embed import Mix, dump, dump_tokens
+from biLM.errors import run_command
 from biLM.exploration import Occurrence, collect, neighbours, occurrences, write_picture, write_projector
 from biLM.vocabulary import Vocabulary
 
@@ -121,19 +120,15 @@ def test_picture_and_projector(bilm, text, tmp_path):
     assert 'metadata_path: "metadata.tsv"' in (tmp_path / "projector" / "projector_config.pbtxt").read_text()
 
 
-def test_the_commands(small_weights, text, tmp_path):
-    def run(*arguments) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "biLM", *map(str, arguments)]
-        return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+def test_the_commands(small_weights, text, tmp_path, capsys):
+    def run(*arguments, status: int = 0) -> tuple[str, str]:
+        args = parser().parse_args(list(map(str, arguments)))
+        assert run_command(f"biLM {args.command}", lambda: args.run(args)) == status
+        return capsys.readouterr()
 
-    near = run("neighbours", small_weights, text, "--sentence", "The bank lent us money .", "--token", "bank", "--n", 2)
-    assert near.returncode == 0, near.stderr
-    first = near.stdout.splitlines()[0].split(maxsplit=2)
+    near, _ = run("neighbours", small_weights, text, "--sentence", "The bank lent us money .", "--token", "bank", "--n", 2)
+    first = near.splitlines()[0].split(maxsplit=2)
     assert (float(first[0]), first[1], first[2]) == (1.0, "4", "The [bank] lent us money .")
-    mixed = run("embed", small_weights, text, tmp_path / "o.hdf5", "--layers", "mix", "--mix", 1, 0, 0)
-    assert mixed.returncode == 0, mixed.stderr
-    wrong = run("neighbours", small_weights, text, "--sentence", "The bank .", "--token", "river")
-    assert wrong.returncode == 2
-    assert (
-        wrong.stderr == "biLM neighbours: error: --token must be one of the sentence's: 'The bank .'. Received: 'river'.\n"
-    )
+    run("embed", small_weights, text, tmp_path / "o.hdf5", "--layers", "mix", "--mix", 1, 0, 0)
+    _, wrong = run("neighbours", small_weights, text, "--sentence", "The bank .", "--token", "river", status=2)
+    assert wrong == "biLM neighbours: error: --token must be one of the sentence's: 'The bank .'. Received: 'river'.\n"

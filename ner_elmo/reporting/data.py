@@ -167,7 +167,9 @@ def _mix(elmo: Any) -> Mix | None:
 
 def _command() -> str:
     """The command line of this process, without the folders of Python and of the script."""
-    return shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
+    script = Path(sys.argv[0])
+    start = {"__main__": ["python", "-m", script.parent.name], script.name: [script.name]}
+    return shlex.join([*start.get(script.stem, ["python", script.name]), *sys.argv[1:]])
 
 
 def _versions() -> dict[str, str]:

@@ -72,7 +72,7 @@ def find_files(source: Place) -> list[InputFile]:
     for file in found:
         if suffix_of(Path(file.name)) in ANNOTATED:
             raise InputError(
-                f"{file.place.name}: must be text, JSON Lines, CSV or Parquet. Annotated files: python predict.py."
+                f"{file.place.name}: must be text, JSON Lines, CSV or Parquet. Annotated files: python -m ner_elmo predict."
             )
     return found
 
