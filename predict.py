@@ -18,7 +18,7 @@ from ner_elmo.inputs import INPUTS, STYLES, Item, read_items
 from ner_elmo.model_directory import describe, last_model
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Tag text with a trained model.")
     parser.add_argument(
         "files",
@@ -60,13 +60,18 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--rank-by-doubt", action="store_true",
         help="the text with the least confident entity first, texts without entities last; reads all input before it writes",
     )  # fmt: skip
-    args = parser.parse_args(arguments)
+    return parser
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    known = parser()
+    args = known.parse_args(arguments)
     if not 0 <= args.min_confidence <= 1:
-        parser.error(f"--min-confidence must be from 0 to 1. Received: {args.min_confidence}.")
+        known.error(f"--min-confidence must be from 0 to 1. Received: {args.min_confidence}.")
     if args.min_precision is not None and not 0 < args.min_precision <= 1:
-        parser.error(f"--min-precision must be above 0 and at most 1. Received: {args.min_precision}.")
+        known.error(f"--min-precision must be above 0 and at most 1. Received: {args.min_precision}.")
     if args.n_best < 0 or (args.n_best and args.format != "jsonl"):
-        parser.error(f"--n-best must be at least 0, and goes with --format jsonl. Received: {args.n_best}, {args.format}.")
+        known.error(f"--n-best must be at least 0, and goes with --format jsonl. Received: {args.n_best}, {args.format}.")
     return args
 
 

@@ -24,7 +24,7 @@ from ner_elmo.model_directory import check_output, remember, write_runs
 from ner_elmo.readers import FileRead, read_sentences
 
 
-def parse(arguments: list[str] | None = None) -> TrainConfig:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Train a named-entity tagger on top of a biLM (ELMo).")
     parser.add_argument("--config", metavar="FILE", help="JSON file of these options; a flag that is given wins over it")
     for name in ("train", "dev", "test"):
@@ -37,7 +37,11 @@ def parse(arguments: list[str] | None = None) -> TrainConfig:
     names = TrainConfig.__dataclass_fields__["gazetteer"].metadata["help"]
     parser.add_argument("--gazetteer", action="append", metavar="TYPE=FILE", help=names)
     add_flags(parser, TrainConfig, leave_out=("train", "dev", "test", "gazetteer"))
-    args = parser.parse_args(arguments)
+    return parser
+
+
+def parse(arguments: list[str] | None = None) -> TrainConfig:
+    args = parser().parse_args(arguments)
     return TrainConfig.from_dict((TrainConfig.read(args.config) if args.config else {}) | given(args, TrainConfig))
 
 
