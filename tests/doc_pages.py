@@ -5,6 +5,7 @@ The word after ``` says what a block is, and what follows it how it is tested:
     bash                    commands, typed in order
     bash short: FLAGS       the same, with FLAGS put after each `python` command, so that a training is short
     bash not run: REASON    commands of which the flags alone are tested
+    bash server             requests, sent to a server that a test has started
     console                 `$ command` and what it prints, "..." for any text
     python                  run, in the same folder; `not run: REASON` as above
     text file: NAME         the content of a file, written there
