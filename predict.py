@@ -5,9 +5,9 @@ The recipe is `main` in ner_elmo/commands_predict.py, so that it is there too wh
 
 import sys
 
-from ner_elmo.commands_predict import main, parse, script
+from ner_elmo.commands_predict import main, parse, parser, script
 
-__all__ = ["main", "parse"]
+__all__ = ["main", "parse", "parser"]
 
 if __name__ == "__main__":
     sys.exit(script("predict.py"))

@@ -5,9 +5,9 @@ The recipe is `main` in ner_elmo/commands_train.py, so that it is there too wher
 
 import sys
 
-from ner_elmo.commands_train import main, parse, script
+from ner_elmo.commands_train import main, parse, parser, script
 
-__all__ = ["main", "parse"]
+__all__ = ["main", "parse", "parser"]
 
 if __name__ == "__main__":
     sys.exit(script("train_ner.py"))

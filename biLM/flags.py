@@ -42,7 +42,8 @@ def add_flags(
         text = field.metadata.get("help", "").replace("%", "%%")
         default = defaults.get(field.name, field.default)
         if show_default and default not in (None, dataclasses.MISSING):
-            text = f"{text}. Default: {default}." if text else f"Default: {default}."
+            end = "" if text.endswith(("?", ".")) else "."
+            text = f"{text}{end} Default: {default}." if text else f"Default: {default}."
         settings: dict[str, Any] = {"help": text, "default": None, "dest": _dest(field.name, prefix)}
         if kind is bool:
             settings["action"] = argparse.BooleanOptionalAction

@@ -21,17 +21,21 @@ ABOUT = "Tag text with a trained model."
 
 
 def add(commands) -> None:
-    parser = commands.add_parser(
+    command = commands.add_parser(
         "predict", help="tag text: lines, rows, files, directories, standard input", description=ABOUT
     )
-    _add_options(parser)
-    parser.set_defaults(run=main)
+    _add_options(command)
+    command.set_defaults(run=main)
+
+
+def parser() -> argparse.ArgumentParser:
+    own = argparse.ArgumentParser(description=ABOUT)
+    _add_options(own)
+    return own
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=ABOUT)
-    _add_options(parser)
-    return parser.parse_args(arguments)
+    return parser().parse_args(arguments)
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:

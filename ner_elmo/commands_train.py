@@ -26,17 +26,21 @@ ABOUT = "Train a named-entity tagger on top of a biLM (ELMo)."
 
 
 def add(commands) -> None:
-    parser = commands.add_parser(
+    command = commands.add_parser(
         "train", help="train a tagger; without options on the sample that comes along", description=ABOUT
     )
-    _add_options(parser)
-    parser.set_defaults(run=lambda args: main(_config(args)))
+    _add_options(command)
+    command.set_defaults(run=lambda args: main(_config(args)))
+
+
+def parser() -> argparse.ArgumentParser:
+    own = argparse.ArgumentParser(description=ABOUT)
+    _add_options(own)
+    return own
 
 
 def parse(arguments: list[str] | None = None) -> TrainConfig:
-    parser = argparse.ArgumentParser(description=ABOUT)
-    _add_options(parser)
-    return _config(parser.parse_args(arguments))
+    return _config(parser().parse_args(arguments))
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
