@@ -58,9 +58,11 @@ def main(config: TrainConfig) -> None:
 
     start_keras()
     from ner_elmo import crf_baseline, experiment
+    from ner_elmo.devices import find_devices
     from ner_elmo.elmo import ScalarMix
     from ner_elmo.reporting import data, figures, model_card, page
 
+    find_devices(config)  # says what is missing before anything slow
     material = experiment.gather(config, train, dev, test, console)
     best, results = experiment.run_seeds(config, material, console)
     experiment.save(output, best)

@@ -195,9 +195,9 @@ class BiLM(keras.Model):
 
     # -- sentences -----------------------------------------------------------------------------------------------
 
-    def encode(self, sentences: Sequence[Sentence]) -> dict[str, Any]:
+    def encode(self, sentences: Sequence[Sentence], rows_multiple_of: int = 1) -> dict[str, Any]:
         """The input of a batch: its distinct tokens, and where they stand."""
-        return self.encode_tokens(*deduplicate(sentences, shape_step()))
+        return self.encode_tokens(*deduplicate(sentences, shape_step()), rows_multiple_of)
 
     def encode_tokens(self, tokens: Sequence[str], token_index: np.ndarray, rows_multiple_of: int = 1) -> dict[str, Any]:
         """The input for distinct tokens, in the order of `numbered`, and the rows (any shape) where they stand."""

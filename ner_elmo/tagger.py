@@ -232,8 +232,12 @@ class Tagger(keras.Model):
         return self.emitter(self.dropout(_joined([x, *at_output]), training=training))  # (B, T, K)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        log_likelihood = self.head(y_pred, y, x["mask"])
-        return sum(self.losses, -ops.mean(log_likelihood))  # losses: the L2 of the mix
+        return sum(self.losses, self.data_loss(x, y, y_pred, sample_weight))  # losses: the L2 of the mix
+
+    def data_loss(self, inputs, tags, emissions, shares=None):
+        """The mean of the sentences' losses; `shares` (B,), of each sentence in it: equal ones where none are given."""
+        log_likelihood = self.head(emissions, tags, inputs["mask"])
+        return -ops.mean(log_likelihood) if shares is None else -ops.sum(log_likelihood * shares)
 
 
 def _joined(vectors: list):
