@@ -41,7 +41,9 @@ def find_devices(config: TrainConfig) -> Placement:
         raise InputError("--layer-norm on several devices needs KERAS_BACKEND=jax. Received: tensorflow.")
     import tensorflow as tf
 
-    return Placement(0, 1, count, tf.distribute.MirroredStrategy(here[:count]))
+    # collective reductions, the default, stopped on a shape mismatch between two CPU devices where a biLM was fine-tuned
+    reduction = tf.distribute.ReductionToOneDevice()
+    return Placement(0, 1, count, tf.distribute.MirroredStrategy(here[:count], reduction))
 
 
 def training_step(tagger: Tagger, batches: Batches, placement: Placement) -> Step:

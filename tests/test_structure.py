@@ -46,7 +46,7 @@ LEVELS = {
         ["__main__"],
     ],
     "ner_elmo": [
-        ["entities", "config", "casing", "word_vectors", "gazetteers"],
+        ["registration", "entities", "config", "casing", "word_vectors", "gazetteers"],
         ["formats", "metrics", "decoding", "confidence", "significance"],
         ["alignment"],
         ["readers", "cleaning", "reading_flags", "inputs", "pages"],
