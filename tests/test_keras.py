@@ -1,5 +1,6 @@
 """`ElmoEmbedding` and `CRF` in anybody's Keras model: saved and loaded elsewhere, in mixed precision, in a summary."""
 
+import re
 import subprocess
 import sys
 
@@ -30,8 +31,8 @@ def tagging_model(bilm, dtype: str | None = None, **options) -> keras.Model:
     """Ids and tags -> log-likelihood, as docs/keras.md has it."""
     ids = keras.Input((None, 50), dtype="int32", name="ids")
     tags = keras.Input((None,), dtype="int32", name="tags")
-    crf = CRF(["LOC", "PER"], dtype=dtype)
-    vectors = ElmoEmbedding(bilm, dtype=dtype, **options)(ids)
+    crf = CRF(["LOC", "PER"], dtype=dtype, name="crf")
+    vectors = ElmoEmbedding(bilm, dtype=dtype, name="elmo", **options)(ids)
     emissions = keras.layers.Dense(len(crf.tag_set), dtype=dtype, name="emissions")(vectors)
     model = keras.Model([ids, tags], crf(emissions, tags))
     model.compile(keras.optimizers.Adam(0.02), negative_log_likelihood)
@@ -64,7 +65,7 @@ def test_a_model_loads_where_only_the_packages_were_imported(small_weights, data
     ends = [process.communicate(timeout=300) for process in processes]
     for process, (out, err) in zip(processes, ends, strict=True):
         assert process.returncode == 0, err
-        assert out.splitlines()[-1] == "['ids', 'elmo_embedding', 'emissions', 'tags', 'crf']", out
+        assert out.splitlines()[-1] == "['ids', 'elmo', 'emissions', 'tags', 'crf']", out
 
 
 @pytest.mark.parametrize("policy", ["of a layer", "global"])
@@ -109,9 +110,20 @@ def test_a_summary_has_shapes_names_and_every_parameter(small_weights):
         one.summary(print_fn=lambda text, line_break=False: lines.append(text), line_length=120)
     text = "\n".join(lines)
     assert "?" not in text
-    assert "elmo_embedding" in text and "crf (CRF)" in text
+    assert "elmo (ElmoEmbedding)" in text and "crf (CRF)" in text
     assert f"{bilm.count_params() + 4:,}" in text  # with three weights of the mix and its gamma
     assert "(None, None, 10)" in text and "forward (LSTMStack)" in text
+
+
+@pytest.mark.slow
+def test_the_code_of_the_page_runs_as_it_stands(tmp_path, monkeypatch, capsys):
+    page = (PROJECT / "docs" / "keras.md").read_text(encoding="utf-8")
+    (tmp_path / "data").symlink_to(PROJECT / "data")
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), {})
+    found = capsys.readouterr().out
+    assert "Span(type='PER', start=0, end=2)" in found and "Span(type='LOC', start=3, end=4)" in found
+    assert found.splitlines()[-1] == "bfloat16"
 
 
 @pytest.mark.slow
