@@ -107,7 +107,7 @@ def test_a_summary_has_shapes_names_and_every_parameter(small_weights):
     lines: list[str] = []
     model = tagging_model(bilm)
     for one in (model, bilm):
-        one.summary(print_fn=lambda text, line_break=False: lines.append(text), line_length=120)
+        one.summary(print_fn=lambda text, line_break=False: lines.append(text))
     text = "\n".join(lines)
     assert "?" not in text
     assert "elmo (ElmoEmbedding)" in text and "crf (CRF)" in text

@@ -7,14 +7,13 @@ import json
 import sys
 
 import keras
-from test_tagger import SENTENCES, TYPES, small
 
 from biLM import InputError, load_bilm
 from ner_elmo.batching import Features
+from ner_elmo.config import TrainConfig
 from ner_elmo.devices import find_devices
 from ner_elmo.training import train_tagger
 
-ODD = SENTENCES[:19]  # two devices cannot get as many each
 # a step an epoch, so that the losses are those of steps; gradients are clipped, the mix has its L2
 EXACT = {"dropout": 0.0, "token_vectors": False, "batch_size": 19, "clip_norm": 0.1, "l2": 1.0}
 CASES = {
@@ -25,10 +24,12 @@ ALL_INPUTS = {"epochs": 3, "casing": True, "train_bilm": True, "batch_size": 7}
 
 
 def run(weights: str, devices: int, **changes) -> dict:
+    from test_tagger import SENTENCES, TYPES, small  # makes layers, so the devices must be there
+
+    sentences = SENTENCES[:19]  # two devices cannot get as many each
     config = small(devices=devices, patience=99, **changes)
-    tokens = [sentence.tokens for sentence in ODD]
-    features = Features.of(config, tokens, load_bilm(weights))
-    trained = train_tagger(config, TYPES, ODD, ODD, features)
+    features = Features.of(config, [sentence.tokens for sentence in sentences], load_bilm(weights))
+    trained = train_tagger(config, TYPES, sentences, sentences, features)
     return {"losses": [epoch.loss for epoch in trained.epochs], "f1": trained.best.dev.f1}
 
 
@@ -46,7 +47,7 @@ def main(weights: str) -> dict:
     found: dict = {name: [run(weights, devices, **changes) for devices in (1, 2)] for name, changes in CASES.items()}
     found["all_inputs"] = run(weights, 2, **ALL_INPUTS)
     try:
-        find_devices(small(devices=3))
+        find_devices(TrainConfig(devices=3))
     except InputError as error:
         found["too_many"] = str(error)
     return found
