@@ -66,7 +66,7 @@ class CharacterEncoder(keras.layers.Layer):
                 init = keras.initializers.RandomNormal(0.0, (1.0 / (width * options.embedding_dim)) ** 0.5)
             self.kernels.append(self.add_weight((width, options.embedding_dim, count), init, name=f"W_cnn_{number}"))
             self.biases.append(self.add_weight((count,), "zeros", name=f"b_cnn_{number}"))
-        self.highways = [Highway(name=f"highway_{number}") for number in range(options.n_highway)]
+        self.highways = [Highway(name=f"highway_{number}", dtype=self.dtype_policy) for number in range(options.n_highway)]
         for highway in self.highways:
             highway.build((None, n_filters))
         self.projection_kernel = None

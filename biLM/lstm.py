@@ -71,14 +71,15 @@ class LSTMStack(keras.layers.Layer):
         super().__init__(**kwargs)
         self.options = options
         self.supports_masking = True
+        within = {"dtype": self.dtype_policy}
         self.layers = [
             keras.layers.RNN(
-                ProjectedLSTMCell(options, name="cell"),
-                return_sequences=True, return_state=True, zero_output_for_mask=True, name=f"lstm_{number}",
+                ProjectedLSTMCell(options, name="cell", **within),
+                return_sequences=True, return_state=True, zero_output_for_mask=True, name=f"lstm_{number}", **within,
             )
             for number in range(options.n_layers)
         ]  # fmt: skip
-        self.dropout = keras.layers.Dropout(dropout, name="dropout")
+        self.dropout = keras.layers.Dropout(dropout, name="dropout", **within)
 
     def build(self, input_shape):
         for layer in self.layers:
@@ -93,6 +94,10 @@ class LSTMStack(keras.layers.Layer):
             outputs.append(x)
             final.append([h, c])
         return outputs, final
+
+    def compute_output_shape(self, input_shape):
+        """Of each layer's output."""
+        return (*input_shape[:2], self.options.projection_dim)
 
     def compute_output_spec(self, x, states, mask=None, training=False):
         rows, steps = x.shape[:2]

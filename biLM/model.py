@@ -82,6 +82,7 @@ class BiLM(keras.Model):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        within = {"dtype": self.dtype_policy}
         if isinstance(options, dict):
             options = BiLMOptions.from_dict(options)
         if initial_state not in ("warm", "zero"):
@@ -95,13 +96,13 @@ class BiLM(keras.Model):
         lstm, projection_dim = options.lstm, options.lstm.projection_dim
         self.encoder: keras.layers.Layer
         if options.char_cnn:
-            self.encoder = CharacterEncoder(options.char_cnn, projection_dim, name="encoder")
+            self.encoder = CharacterEncoder(options.char_cnn, projection_dim, name="encoder", **within)
         elif options.n_tokens_vocab:
-            self.encoder = WordEncoder(options.n_tokens_vocab, projection_dim, name="encoder")
+            self.encoder = WordEncoder(options.n_tokens_vocab, projection_dim, name="encoder", **within)
         else:
             raise InputError("options: a model without char_cnn must hold n_tokens_vocab.")
         names = ("forward", "backward")[: options.n_directions]
-        self.directions = [LSTMStack(lstm, options.dropout, name=name) for name in names]
+        self.directions = [LSTMStack(lstm, options.dropout, name=name, **within) for name in names]
         self.jit_compile = keras.backend.backend() != "tensorflow"  # XLA compiles every batch shape anew
         self._carried: list[np.ndarray] | None = None
         self.build()
@@ -125,7 +126,7 @@ class BiLM(keras.Model):
 
     def get_config(self):
         return {"options": self.options.to_dict(), "initial_state": self.initial_state, "stateful": self.stateful,
-                "top_layer": self.top_layer, "name": self.name}  # fmt: skip
+                "top_layer": self.top_layer, "name": self.name, "dtype": self.dtype_policy.name}  # fmt: skip
 
     @property
     def n_layers(self) -> int:
@@ -195,9 +196,9 @@ class BiLM(keras.Model):
 
     # -- sentences -----------------------------------------------------------------------------------------------
 
-    def encode(self, sentences: Sequence[Sentence]) -> dict[str, Any]:
+    def encode(self, sentences: Sequence[Sentence], rows_multiple_of: int = 1) -> dict[str, Any]:
         """The input of a batch: its distinct tokens, and where they stand."""
-        return self.encode_tokens(*deduplicate(sentences, shape_step()))
+        return self.encode_tokens(*deduplicate(sentences, shape_step()), rows_multiple_of)
 
     def encode_tokens(self, tokens: Sequence[str], token_index: np.ndarray, rows_multiple_of: int = 1) -> dict[str, Any]:
         """The input for distinct tokens, in the order of `numbered`, and the rows (any shape) where they stand."""

@@ -115,6 +115,7 @@ class Prepared:
     """Sentences as a tagger reads them: what takes Python for each token is done here, once; batches are cut by NumPy.
 
     activations: positions -> (B, L+1, T, D), from a cache; None: a frozen biLM computes them for each batch.
+    rows_multiple_of: rows of `rows["characters"]` are filled up to a multiple of it (see `ner_elmo.devices`).
     """
 
     def __init__(
@@ -122,8 +123,10 @@ class Prepared:
         features: Features,
         sentences: Sequence[Tokens],
         activations: Callable[[Sequence[int]], np.ndarray] | None = None,
+        rows_multiple_of: int = 1,
     ):
         self.features, self.sentences, self.activations = features, sentences, activations
+        self.rows_multiple_of = rows_multiple_of
         self.lengths = np.array([len(sentence) for sentence in sentences], np.int64)
         self.has_tokens = features.words is not None or features.word_vectors is not None or features.casing
         if self.has_tokens:
@@ -157,7 +160,7 @@ class Prepared:
         inputs: Inputs = {"mask": mask_of(self.lengths[np.asarray(positions, np.int64)])}
         bilm = self.features.bilm
         if bilm is not None and self.features.fine_tuned:
-            inputs["rows"] = bilm.encode([self.sentences[position] for position in positions])
+            inputs["rows"] = bilm.encode([self.sentences[position] for position in positions], self.rows_multiple_of)
         elif self.activations is not None:
             inputs["activations"] = self.activations(positions)
         elif bilm is not None:

@@ -78,9 +78,11 @@ def main(config: TrainConfig) -> None:
 
     start_keras()
     from ner_elmo import crf_baseline, experiment, search
+    from ner_elmo.devices import find_devices
     from ner_elmo.elmo import ScalarMix
     from ner_elmo.reporting import data, figures, model_card, page
 
+    find_devices(config)  # says what is missing before anything slow
     material = experiment.gather(config, train, dev, test, console)
     if config.tune:
         config = search.search(config, material, output.with_name(f"{output.name}.tune.jsonl"), console)

@@ -84,6 +84,7 @@ class TrainConfig:
     warmup_steps: int = option(0, "batches over which the learning rate rises to its height")
     ema: float = option(0.0, "momentum of the average of weights that is measured and kept, such as 0.999; 0: the weights")
     clip_norm: float = option(5.0, "global norm that gradients are clipped to")
+    devices: int = option(1, "devices of this machine that share each batch (docs/keras.md)")
     seed: int = option(1, "of weights, dropout and order: the same seed gives the same model")
     seeds: int = option(1, "train with so many seeds, from `seed` on; mean and deviation are told, the best on dev is kept")
     learning_curve: bool = option(False, "train on 10, 25 and 50 % of the sentences too: would more annotation help?")
@@ -100,7 +101,8 @@ class TrainConfig:
     cache_size: float = option(20.0, "GB that the cache may hold; what was used longest ago makes room")
 
     def __post_init__(self) -> None:
-        for name in ("hidden_size", "n_blocks", "word_dim", "word_vectors_max", "epochs", "seeds", "patience", "batch_size"):
+        whole = ("hidden_size", "n_blocks", "word_dim", "word_vectors_max", "epochs", "seeds", "patience", "batch_size")
+        for name in (*whole, "devices"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
         _require(self.columns is None or len(self.columns) == 2, "columns must be two numbers", self.columns)
         _require(0 <= self.dropout < 1, "dropout must be at least 0 and below 1", self.dropout)

@@ -18,6 +18,7 @@ from keras import ops
 from ner_elmo.entities import TagSet
 
 IMPOSSIBLE = -1e4
+FLOAT32 = {"dtype": "float32"}
 
 
 @keras.saving.register_keras_serializable("ner_elmo")
@@ -42,25 +43,36 @@ class CRF(keras.layers.Layer):
         types: the entity types, in the order of the tag set.
 
     Call: emissions (B, T, K), tags (B, T) int32, mask (B, T) bool, padding last -> log-likelihood (B,) in nats.
-    Padding changes nothing. A sentence has at least one token.
+    Padding changes nothing. A sentence has at least one token. Without `mask` the mask that Keras carries along with the
+    emissions counts (`ElmoEmbedding` makes one); without either every token is real.
+    Computes in float32 whatever the dtype policy: sums over all sequences do not fit into 8 bits.
+
+    Example: log_likelihood = CRF(["LOC", "PER"])(emissions, tags)
     """
 
     def __init__(self, types: list[str], **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**kwargs | FLOAT32)
         self.types = list(types)
         self.tag_set = TagSet(types)
         self.supports_masking = True
-        self.forward_algorithm = keras.layers.RNN(_ForwardCell(len(self.tag_set)), return_state=True)
+        self.forward_algorithm = keras.layers.RNN(_ForwardCell(len(self.tag_set), **FLOAT32), return_state=True, **FLOAT32)
 
-    def build(self, *args, **kwargs):
+    def build(self, emissions_shape=None, tags_shape=None, mask_shape=None):
         n_tags = len(self.tag_set)
         self.transitions = self.add_weight((n_tags, n_tags), "zeros", name="transitions")
         self.start = self.add_weight((n_tags,), "zeros", name="start")
         self.end = self.add_weight((n_tags,), "zeros", name="end")
         self.forward_algorithm.build((None, None, n_tags))
 
-    def call(self, emissions, tags, mask):
+    def call(self, emissions, tags, mask=None, emissions_mask=None):
+        mask = real_tokens(tags, mask, emissions_mask)
         return self._score(emissions, tags, mask) - self.log_partition(emissions, mask)
+
+    def compute_mask(self, *args, **kwargs):
+        return None
+
+    def compute_output_shape(self, emissions_shape, tags_shape=None, mask_shape=None):
+        return (emissions_shape[0],)
 
     def log_partition(self, emissions, mask):
         """log sum_y exp(score(y)) over all sequences. Shape: (B,), in nats."""
@@ -108,15 +120,22 @@ class SoftmaxHead(keras.layers.Layer):
     """
 
     def __init__(self, types: list[str], **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**kwargs | FLOAT32)
         self.types = list(types)
         self.tag_set = TagSet(types)
         self.supports_masking = True
 
-    def build(self, *args, **kwargs):
+    def build(self, emissions_shape=None, tags_shape=None, mask_shape=None):
         """Has no weights."""
 
-    def call(self, emissions, tags, mask):
+    def compute_mask(self, *args, **kwargs):
+        return None
+
+    def compute_output_shape(self, emissions_shape, tags_shape=None, mask_shape=None):
+        return (emissions_shape[0],)
+
+    def call(self, emissions, tags, mask=None, emissions_mask=None):
+        mask = real_tokens(tags, mask, emissions_mask)
         log_probability = ops.log_softmax(emissions, axis=-1)
         picked = ops.squeeze(ops.take_along_axis(log_probability, tags[:, :, None], axis=2), axis=2)
         return ops.sum(picked * ops.cast(mask, picked.dtype), axis=1)
@@ -128,6 +147,21 @@ class SoftmaxHead(keras.layers.Layer):
 
     def get_config(self):
         return super().get_config() | {"types": self.types}
+
+
+@keras.saving.register_keras_serializable("ner_elmo")
+def negative_log_likelihood(_targets, log_likelihood):
+    """A loss for models that end in a `CRF`; what they shall learn went into the CRF, so the targets do not count.
+
+    Example: model.compile("adam", negative_log_likelihood); model.fit([ids, tags], tags[:, 0])
+    """
+    return -log_likelihood
+
+
+def real_tokens(tags, *masks):
+    """The first mask that is given, else True everywhere. Shape: (B, T) bool."""
+    given = [mask for mask in masks if mask is not None]
+    return given[0] if given else ops.ones_like(tags, dtype="bool")
 
 
 def _penalty(legal: np.ndarray) -> np.ndarray:

@@ -81,8 +81,8 @@ class ElmoEmbedding(keras.layers.Layer):
         n_mixes: how many mixes over the one biLM run; above 1 the layer returns a list.
 
     Call: character ids (B, T, C) as `batch_to_ids` gives them, padding last, or the deduplicated pair (characters (U, C),
-        token_index (B, T+2)) as `BiLM.encode` gives it -> (B, T, D) float32. The layer computes its mask and passes it on;
-        padding is 0.
+        token_index (B, T+2)) as `BiLM.encode` gives it -> (B, T, D), float32 unless the dtype policy says otherwise. The
+        layer computes its mask and passes it on; padding is 0.
 
     Example:
         ids = keras.Input((None, 50), dtype="int32")
@@ -105,7 +105,7 @@ class ElmoEmbedding(keras.layers.Layer):
         self.layers, self.train_bilm, self.n_mixes = layers, train_bilm, n_mixes
         bilm.trainable = train_bilm
         self.mixes = [ScalarMix(l2, layers, layer_norm, name=f"mix_{number}") for number in range(n_mixes)]
-        self.dropout = keras.layers.Dropout(dropout, name="dropout")
+        self.dropout = keras.layers.Dropout(dropout, name="dropout", dtype=self.dtype_policy)
 
     def build(self, *input_shape):
         for mix in self.mixes:

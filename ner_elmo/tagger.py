@@ -144,7 +144,7 @@ class TokenEmbedding(keras.layers.Layer):
         learned = self.word_dim + TOKEN_CHARACTER_DIM if self.n_words else 0
         return learned + (CASING_DIM if self.n_casings else 0) + self.word_vectors_width
 
-    def build(self, *args, **kwargs):
+    def build(self, token_index_shape=None, **kwargs):
         if self.words is not None:
             self.words.build((None,))
             self.characters.build((None, None))
@@ -163,6 +163,9 @@ class TokenEmbedding(keras.layers.Layer):
         if self.word_vectors_width:
             parts.append(vectors)
         return ops.take(ops.concatenate(parts, axis=-1), token_index, axis=0)
+
+    def compute_output_shape(self, token_index_shape, **kwargs):
+        return (*token_index_shape, self.width)
 
 
 @keras.saving.register_keras_serializable("ner_elmo")
@@ -192,7 +195,7 @@ class Tagger(keras.Model):
         self.elmo, self.token_embedding, self.network, self.head = elmo, token_embedding, network, head
         self.output_elmo = output_elmo
         self.emitter = keras.layers.Dense(len(head.tag_set), name="emitter")
-        self.dropout = keras.layers.SpatialDropout1D(network.rate)
+        self.dropout = keras.layers.SpatialDropout1D(network.rate, name="dropout")
 
     def build_for(self, width: int, n_layers: int, gazetteers_width: int = 0) -> Tagger:
         """Makes all weights; `width` (D) and `n_layers` (L+1) are those of the biLM, 0 without one."""
@@ -201,7 +204,7 @@ class Tagger(keras.Model):
             self.elmo.build(shape)
         token_width = self.token_embedding.width if self.token_embedding is not None else 0
         if self.token_embedding is not None:
-            self.token_embedding.build()
+            self.token_embedding.build((None, None))
         self.network.build((None, None, width + token_width + gazetteers_width))
         output_width = 2 * self.network.units
         if self.output_elmo is not None:
@@ -209,7 +212,8 @@ class Tagger(keras.Model):
         if self.output_elmo is not None or getattr(self.elmo, "n_mixes", 1) == 2:
             output_width += width
         self.emitter.build((None, None, output_width))
-        self.head.build()
+        self.dropout.build((None, None, output_width))
+        self.head.build((None, None, len(self.head.tag_set)))
         self.built = True
         return self
 
@@ -232,8 +236,12 @@ class Tagger(keras.Model):
         return self.emitter(self.dropout(_joined([x, *at_output]), training=training))  # (B, T, K)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        log_likelihood = self.head(y_pred, y, x["mask"])
-        return sum(self.losses, -ops.mean(log_likelihood))  # losses: the L2 of the mix
+        return sum(self.losses, self.data_loss(x, y, y_pred, sample_weight))  # losses: the L2 of the mix
+
+    def data_loss(self, inputs, tags, emissions, shares=None):
+        """The mean of the sentences' losses; `shares` (B,), of each sentence in it: equal ones where none are given."""
+        log_likelihood = self.head(emissions, tags, inputs["mask"])
+        return -ops.mean(log_likelihood) if shares is None else -ops.sum(log_likelihood * shares)
 
 
 def _joined(vectors: list):

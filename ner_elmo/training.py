@@ -12,10 +12,12 @@ import numpy as np
 
 from biLM import InputError
 from biLM.batching import batches_by_length
+from biLM.distribution import Placement
 from ner_elmo.batching import Features, Prepared, Ragged, shuffled_batches
 from ner_elmo.cache import Activations
 from ner_elmo.config import TrainConfig
 from ner_elmo.decoding import Scores, viterbi
+from ner_elmo.devices import find_devices, training_step
 from ner_elmo.entities import Span
 from ner_elmo.metrics import Score, strict_score
 from ner_elmo.readers import Sentence
@@ -75,18 +77,21 @@ def train_tagger(
     Ctrl-C ends the training and keeps the best epoch so far; before the first epoch's end it is passed on.
     """
     keras.utils.set_random_seed(config.seed)
+    placement = find_devices(config)
     tagger = build_tagger(config, types, **features.sizes, bilm=features.bilm if features.fine_tuned else None)
     prepared = [
-        Prepared(features, [sentence.tokens for sentence in side], ready.batch if ready else None)
+        Prepared(features, [sentence.tokens for sentence in side], ready.batch if ready else None, placement.n_devices)
         for side, ready in zip((train, dev), activations or (None, None), strict=True)
     ]
-    optimizer = _optimizer(config, tagger, prepared[0].lengths)
-    optimizer.build(tagger.trainable_variables)  # inside a step TensorFlow would trace it twice to make the slots
-    tagger.compile(optimizer, jit_compile=tagger.jit_compile)
+    with placement.scope():
+        learner = _learner(tagger, config, types, features, placement)
+        optimizer = _optimizer(config, learner, prepared[0].lengths)
+        optimizer.build(learner.trainable_variables)  # inside a step TensorFlow would trace it twice to make the slots
+        learner.compile(optimizer, jit_compile=learner.jit_compile)
     trained = Trained(tagger, features)
     best_weights: list[np.ndarray] | None = None
     try:
-        for epoch, weights in _epochs(config, tagger, train, dev, prepared, step):
+        for epoch, weights in _epochs(config, (learner, tagger), placement, train, dev, prepared, step):
             trained.epochs.append(epoch)
             best_weights = weights or best_weights
             report(epoch)
@@ -98,6 +103,17 @@ def train_tagger(
     if config.train_bilm:
         trained.tagger, trained.features = _frozen(tagger, config, types, features), replace(features, fine_tuned=False)
     return trained
+
+
+def _learner(tagger: Tagger, config: TrainConfig, types: list[str], features: Features, placement: Placement) -> Tagger:
+    """What takes the steps: the tagger itself, or a copy whose weights lie on all devices. The tagger stays on one: it is
+    what is measured, kept and used."""
+    if placement.distribution is None:
+        return tagger
+    bilm = type(features.bilm).from_config(features.bilm.get_config()) if features.bilm and features.fine_tuned else None
+    learner = build_tagger(config, types, **features.sizes, bilm=bilm)
+    learner.set_weights(tagger.get_weights())
+    return learner
 
 
 def _optimizer(config: TrainConfig, tagger: Tagger, lengths: np.ndarray) -> keras.optimizers.Optimizer:
@@ -136,25 +152,29 @@ def _averaged(tagger: Tagger, config: TrainConfig) -> Iterator[None]:
         swap.on_test_end()
 
 
-def _epochs(config, tagger, train, dev, prepared, step):
+def _epochs(config, taggers, placement, train, dev, prepared, step):
     """Yields each epoch, and its weights where it is the best so far, else None."""
+    learner, tagger = taggers
     train_inputs, dev_inputs = prepared
     rng = np.random.default_rng(config.seed)
     lengths = train_inputs.lengths
     tags = [tagger.head.tag_set.encode(sentence.spans, len(sentence.tokens)) for sentence in train]
     targets = Ragged(np.concatenate(tags), lengths)
+    take_step = training_step(learner, lambda chosen: (train_inputs.batch(chosen), targets.batch(chosen)), placement)
     best, best_number = -1.0, 0
     for number in range(1, config.epochs + 1):
         start, losses = time.monotonic(), []
         order = shuffled_batches(lengths, config.batch_size, rng, config.batch_tokens)
         for done, positions in enumerate(order, 1):
-            loss = tagger.train_on_batch(train_inputs.batch(positions), targets.batch(positions))
+            loss = take_step(positions)
             if not np.isfinite(loss):
                 raise InputError(_says_not_finite(number, done, [train[position].where for position in positions]))
             losses.append(len(positions) * loss)
             step(done, len(order))
         loss = float(np.sum(losses)) / len(train)
-        with _averaged(tagger, config):
+        with _averaged(learner, config):
+            if learner is not tagger:
+                tagger.set_weights(learner.get_weights())
             score = dev_score(tagger, dev, dev_inputs)
             is_best = score.f1 > best
             weights = tagger.get_weights() if is_best else None

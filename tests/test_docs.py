@@ -80,7 +80,6 @@ def test_requests_to_the_server_are_answered(server):
         assert (words[0], status) == ("curl", 200), (line, answer)
 
 
-COMING = {"keras.md", "docs/keras.md"}  # pages that are written at the same time as these
 PYTHON_COMMANDS = [
     pytest.param(command, id=f"{block}: {command[:60]}")
     for block in BLOCKS if block.kind in COMMANDS and ": error: " not in block.text
@@ -113,7 +112,7 @@ def test_blocks_say_how_they_are_tested():
 def test_links_lead_somewhere(page):
     for path, anchor in links_of(page):
         target = (page.parent / path).resolve() if path else page
-        assert target.exists() or path in COMING, f"{page.name}: {path}"
+        assert target.exists(), f"{page.name}: {path}"
         if anchor:
             assert anchor in anchors_of(target), f"{page.name}: {path}#{anchor}"
 

@@ -47,13 +47,13 @@ LEVELS = {
         ["__main__"],
     ],
     "ner_elmo": [
-        ["entities", "config", "casing", "word_vectors", "gazetteers"],
+        ["registration", "entities", "config", "casing", "word_vectors", "gazetteers"],
         ["formats", "metrics", "decoding", "confidence", "significance"],
         ["alignment"],
         ["readers", "cleaning", "reading_flags", "inputs", "pages"],
         ["model_directory", "crf", "elmo", "marginals"],
         ["reporting", "tagger"],
-        ["batching"],
+        ["batching", "devices"],
         ["cache"],
         ["bundle", "training", "report", "crf_baseline"],
         ["predictor", "suspects"],
@@ -140,7 +140,7 @@ def test_bilm_has_never_heard_of_ner():
 
 
 def test_tensorflow_is_imported_where_it_is_needed_and_nowhere_else():
-    needed = {"graph", "hub_export", "hub_state", "tfhub", "graph_decoding", "saved_model"}
+    needed = {"graph", "hub_export", "hub_state", "tfhub", "graph_decoding", "saved_model", "devices"}
     found = set()
     for package in LEVELS:
         for path in chain(*files_of(package).values()):

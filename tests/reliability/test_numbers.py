@@ -65,7 +65,8 @@ def test_a_loss_that_is_not_finite_stops_training():
     settings = config(learning_rate=1e30, clip_norm=1e30)
     features = Features.of(settings, TOKENS)
     with pytest.raises(
-        InputError, match=r"not finite in epoch \d, batch \d: 32 sentences \(the first: x.conll:[15]\). Lower --learning-rate"
+        InputError,
+        match=r"not finite in epoch \d, batch \d: 32 sentences \(the first: x.conll:[15]\). Lower --learning-rate",
     ):
         train_tagger(settings, ["LOC", "PER"], SENTENCES * 20, SENTENCES, features)
 
