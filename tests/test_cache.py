@@ -41,6 +41,11 @@ def close(activations, bilm, sentences):
     return True
 
 
+def test_the_folder_is_for_its_owner_alone(bilm, tmp_path):
+    Cache(tmp_path, PLENTY).activations(bilm, SENTENCES)
+    assert [folder.stat().st_mode & 0o077 for folder in tmp_path.iterdir()] == [0]
+
+
 def test_computed_once_and_found_again(bilm, tmp_path):
     first = Cache(tmp_path, PLENTY).activations(bilm, SENTENCES)
     assert (first.found.hits, first.found.added) == (0, 5)

@@ -68,6 +68,13 @@ def test_a_model_loads_where_only_the_packages_were_imported(small_weights, data
         assert out.splitlines()[-1] == "['ids', 'elmo', 'emissions', 'tags', 'crf']", out
 
 
+def test_a_package_that_is_half_imported_when_keras_comes_is_no_trouble():
+    code = "import ner_elmo; from biLM import load_bilm; import keras, wave; "
+    code += "print(keras.saving.get_registered_object('ner_elmo>ElmoEmbedding').__name__)"
+    found = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert found.stdout == "ElmoEmbedding\n", found.stderr
+
+
 @pytest.mark.parametrize("policy", ["of a layer", "global"])
 def test_mixed_bfloat16_learns_and_the_crf_stays_float32(small_weights, data, policy):
     before = keras.config.dtype_policy()
