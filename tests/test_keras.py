@@ -109,7 +109,8 @@ def test_the_mask_of_the_embedding_reaches_the_crf(small_weights, data):
     np.testing.assert_allclose(together[1:], alone, atol=1e-5)
 
 
-def test_a_summary_has_shapes_names_and_every_parameter(small_weights):
+def test_a_summary_has_shapes_names_and_every_parameter(small_weights, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "140")
     bilm = load_bilm(small_weights)
     lines: list[str] = []
     model = tagging_model(bilm)
