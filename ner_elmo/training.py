@@ -168,7 +168,7 @@ def _epochs(config, taggers, placement, train, dev, prepared, step):
         for done, positions in enumerate(order, 1):
             loss = take_step(positions)
             if not np.isfinite(loss):
-                raise InputError(_says_not_finite(number, done, [train[position].where for position in positions]))
+                raise _not_finite(number, done, [train[position].where for position in positions])
             losses.append(len(positions) * loss)
             step(done, len(order))
         loss = float(np.sum(losses)) / len(train)
@@ -185,9 +185,9 @@ def _epochs(config, taggers, placement, train, dev, prepared, step):
             return
 
 
-def _says_not_finite(epoch: int, batch: int, places: list[str]) -> str:
+def _not_finite(epoch: int, batch: int, places: list[str]) -> InputError:
     """What is read is finite (the biLM, word vectors and the cache see to that): the steps before were too large."""
-    return (
+    return InputError(
         f"the loss is not finite in epoch {epoch}, batch {batch}: {len(places)} sentences (the first: {places[0]}). "
         "Lower --learning-rate or --clip-norm."
     )
