@@ -13,6 +13,7 @@ import gzip
 import io
 import itertools
 import lzma
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,18 +75,25 @@ def open_bytes(path: str | Path, stream: Any = None) -> Iterator[BoundedReader]:
 
 @contextmanager
 def open_text(path: str | Path) -> Iterator[Iterator[str]]:
-    """The lines of a text file, plain or compressed, with their ends; what is no UTF-8 text is an InputError."""
+    """The lines of a text file, plain or compressed (see `decoded`)."""
     with open_bytes(path) as raw:
+        yield decoded(raw, str(path))
+
+
+def decoded(lines: Iterable[bytes], name: str, first: int = 1) -> Iterator[str]:
+    """The text of lines of UTF-8, with their ends and without a byte-order mark.
+
+    name, first: the file and the number of the first line, for messages. Raises InputError, with file and line, for what
+    is no UTF-8.
+    """
+    for number, raw in enumerate(lines, first):
         try:
-            yield decoded(raw)
-        except UnicodeDecodeError:
-            raise InputError(_not_utf8(Path(path))) from None
-
-
-def decoded(raw: BoundedReader) -> Iterator[str]:
-    """Lines of UTF-8 text, without a byte-order mark."""
-    yield from (line.decode("utf-8-sig") for line in (raw.readline(),) if line)
-    yield from (line.decode("utf-8") for line in raw)
+            yield raw.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{name}:{number}: must be UTF-8. Received the byte {raw[error.start]:#04x}; convert it with "
+                "`iconv -f LATIN1 -t UTF-8`."
+            ) from None
 
 
 def count_lines(path: Path) -> int:
@@ -160,20 +168,11 @@ def _blocks(path: Path, start: int) -> Iterator[tuple[int, list[str]]]:
             try:
                 lines = b"".join(raw).decode("utf-8-sig" if start == 0 else "utf-8").split("\n")
             except UnicodeDecodeError:
-                raise InputError(_not_utf8(path)) from None
+                with open_text(path) as whole:
+                    deque(whole, 0)  # finds the line, and raises
+                raise
             yield start, lines
             start += sum(map(len, raw))
-
-
-def _not_utf8(path: Path) -> str:
-    """The message about the first line of a file that is no UTF-8."""
-    with open_bytes(path) as file:
-        for number, line in enumerate(file, 1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                return f"{path}:{number}: must be UTF-8 text: {error}. Convert the file: `iconv -f latin1 -t utf8`."
-    return f"{path}: must be UTF-8 text."
 
 
 @dataclass(frozen=True)

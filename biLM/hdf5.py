@@ -13,8 +13,6 @@ from biLM.errors import InputError
 
 EXPANSION = 64  # times the file's size that its datasets may declare: weights are barely compressible
 SHOWN = 10  # problems that a message lists
-
-
 _DAMAGED = (OSError, KeyError, RuntimeError, ValueError, TypeError)  # what h5py raises where the file makes no sense
 
 

@@ -145,10 +145,7 @@ def read_documents(name: str, field: str, documents: str) -> Iterator[Iterable[s
 @contextmanager
 def open_standard_input() -> Iterator[Iterator[str]]:
     with BoundedReader(os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0), "standard input") as raw:
-        try:
-            yield decoded(raw)
-        except UnicodeDecodeError as error:
-            raise InputError(f"standard input: must be UTF-8 text: {error}.") from None
+        yield decoded(raw, "standard input")
 
 
 def _field(where: str, line: str, field: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from biLM.corpus import BoundedReader, open_bytes
+from biLM.corpus import BoundedReader, decoded, open_bytes
 from biLM.errors import InputError
 from biLM.prepare import find_sources
 from biLM.text import TextSentence
@@ -106,18 +106,6 @@ def read_lines(path: str) -> Iterator[str]:
     """Lines of a UTF-8 file, or of standard input ("-"); without line ends and byte-order marks."""
     with BoundedReader(sys.stdin.buffer, "standard input") if path == "-" else open_bytes(path) as stream:
         yield from map(without_end, decoded(stream, "standard input" if path == "-" else path))
-
-
-def decoded(lines: Iterable[bytes], name: str, first: int = 1) -> Iterator[str]:
-    """The text of lines of UTF-8, with their ends. name, first: the file and the number of the first line, for messages."""
-    for number, raw in enumerate(lines, first):
-        try:
-            yield raw.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            raise InputError(
-                f"{name}:{number}: must be UTF-8. Received the byte {raw[error.start]:#04x}; convert it with "
-                "`iconv -f LATIN1 -t UTF-8`."
-            ) from None
 
 
 def without_end(line: str) -> str:

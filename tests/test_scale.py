@@ -14,29 +14,20 @@ from pathlib import Path
 
 import pytest
 from conftest import PROJECT
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from biLM import InputError
 from ner_elmo.inputs import Item, read_items
-from ner_elmo.scaling.options import ScaleOptions
 
-pyarrow = pytest.importorskip("pyarrow", reason="needs the extra `scale`")
-from pyarrow import parquet  # noqa: E402
+pytest.importorskip("pyarrow", reason="needs the extra `scale`")
+from pyarrow import parquet
+from test_scale_files import parquet_file
 
-from ner_elmo.scaling.pieces import InputFile, cut, find_files, read  # noqa: E402
-from ner_elmo.scaling.places import Place  # noqa: E402
-from ner_elmo.scaling.run import scale  # noqa: E402
-from ner_elmo.scaling.shards import Output  # noqa: E402
+from ner_elmo.scaling.pieces import cut, find_files
+from ner_elmo.scaling.places import Place
 
 SHARD_BYTES = 6000
 LINES = [f"Ada Lund {n} left Oslo 😀 at dawn.{' She slept. ' * (n % 5)}" for n in range(1200)]
 LINES[7] = ""
 LINES[8] = "tabs\tand\rline ends\u2028"
-
-
-def parquet_file(path, rows, row_group_size: int):
-    parquet.write_table(pyarrow.Table.from_pylist(rows), path, row_group_size=row_group_size)
 
 
 @pytest.fixture(scope="module")
@@ -267,112 +258,3 @@ def test_a_node_is_lost(model, source, expected, tmp_path, cluster):
     assert code == 0, stderr
     assert f"{sum(map(len, expected.values())):,} rows, " in stdout
     assert_whole(out, expected)
-
-
-def file_of(path) -> InputFile:
-    (found,) = find_files(Place.of(str(path)))
-    return found
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=12), max_size=30), st.integers(1, 60), st.booleans())
-def test_pieces_are_the_file(tmp_path_factory, texts, shard_bytes, ends):
-    path = tmp_path_factory.mktemp("pieces") / "x.txt"
-    path.write_bytes(("\n".join(texts) + "\n" * ends).encode())
-    whole = [(number, item.text) for number, item in enumerate(read_items([str(path)]), 1)]
-    pieces = cut(file_of(path), shard_bytes)
-    assert [(item.line, item.text) for piece in pieces for item in read(piece, None)] == whole
-    assert sum(piece.size for piece in pieces) == path.stat().st_size
-    assert all(piece.size >= shard_bytes for piece in pieces[:-1])
-
-
-@pytest.mark.parametrize("row_group_size", [1, 7, 1000])
-@pytest.mark.parametrize("shard_bytes", [1, 300, 10**9])
-def test_rows_of_parquet(tmp_path, row_group_size, shard_bytes):
-    import datetime
-
-    rows = [{"body": f"text {n}", "day": datetime.date(2020, 1, 1), "list": [{"a": n}, None]} for n in range(600)]
-    parquet_file(tmp_path / "x.parquet", rows, row_group_size)
-    pieces = cut(file_of(tmp_path / "x.parquet"), shard_bytes)
-    items = [item for piece in pieces for item in read(piece, "body")]
-    assert [item.row for item in items] == [
-        row | {"day": "2020-01-01", "list": [{"a": n}, None]} for n, row in enumerate(rows)
-    ]
-    assert [item.line for item in items] == list(range(1, 601))
-    assert len(pieces) > 10 if shard_bytes < 10**9 else len(pieces) == 1
-    assert sum(piece.size for piece in pieces) == (tmp_path / "x.parquet").stat().st_size
-
-
-def start(model, source, out, **options):
-    return scale(model, str(source), str(out), ScaleOptions(**options), 1, lambda *_: None)
-
-
-def test_mistakes_are_told_before_anything_is_started(model, tmp_path, monkeypatch):
-    (tmp_path / "in").mkdir()
-    text, out = tmp_path / "in" / "x.txt", tmp_path / "out"
-    with pytest.raises(InputError, match="in: must hold a file at least. Received: an empty directory"):
-        start(model, tmp_path / "in", out)
-    text.write_text("Oslo\n")
-    with pytest.raises(InputError, match="no such file or directory"):
-        start(model, tmp_path / "none", out)
-    with pytest.raises(InputError, match="must not be inside of the input"):
-        start(model, tmp_path / "in", tmp_path / "in" / "out")
-    with pytest.raises(InputError, match="new or empty directory, or hold such results"):
-        start(model, text, tmp_path / "in")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    with pytest.raises(InputError, match=r"^s3://bucket/x: .*Check the address, and the credentials that are found here\.$"):
-        start(model, "s3://bucket/x?region=eu-west-1&scheme=http&endpoint_override=localhost:1", out)
-    with pytest.raises(InputError, match="^nowhere://x: "):
-        start(model, "nowhere://x", out)
-    (tmp_path / "in" / "x.conll").write_text("a O\n")
-    with pytest.raises(InputError, match=r"x.conll: must be text, JSON Lines, CSV or Parquet. .*ner_elmo predict"):
-        start(model, tmp_path / "in", out)
-
-
-def test_the_output_belongs_to_one_job_and_one_input(tmp_path):
-    text = tmp_path / "x.txt"
-    text.write_text("Oslo\nOslo\n")
-    output = Output(Place.of(str(tmp_path / "out")))
-    output.begin({"model": "a", "field": None})
-    output.begin({"model": "a", "field": None})
-    with pytest.raises(InputError, match=r"out/job.json: belongs to another job: model was 'a' and is 'b'\. Name another"):
-        output.begin({"model": "b", "field": None})
-    file = file_of(text)
-    assert output.pieces([file]) == ([file], [], [])
-    pieces = cut(file, 5)
-    output.write_cut(file, pieces)
-    assert output.pieces([file]) == ([], pieces, [])
-    with output.shard(pieces[1]).writing() as stream:
-        stream.write(b"{}\n")
-        assert not list((tmp_path / "out").rglob("*.jsonl"))
-    assert output.pieces([file]) == ([], pieces, [])  # a shard without its mark
-    output.mark(pieces[1]).write_object({})
-    assert output.pieces([file]) == ([], pieces[:1], pieces[1:])
-    text.write_text("Oslo\nOslo\nOslo\n")
-    with pytest.raises(InputError, match=r"x.txt: changed after .*out was begun. Remove .*out/marks/x.txt to have"):
-        output.pieces([file_of(text)])
-
-
-def test_mistakes_in_parquet(tmp_path):
-    path = tmp_path / "x.parquet"
-    parquet_file(path, [{"text": "Oslo"}, {"text": None}], 10)
-    (piece,) = cut(file_of(path), 10**6)
-    with pytest.raises(
-        InputError, match=r"x.parquet:1: must hold the text under body. Received the keys: text. Name it: --field"
-    ):
-        list(read(piece, "body"))
-    with pytest.raises(InputError, match=r"x.parquet:2: must hold the text under text"):
-        list(read(piece, None))
-    path.write_bytes(b"no such thing")
-    with pytest.raises(InputError, match=r"x.parquet: .*Parquet"):
-        cut(file_of(path), 10**6)
-
-
-@pytest.mark.parametrize(
-    ("option", "rule"),
-    [({"actors": -1}, "actors must be at least 0"), ({"cpus": 0}, "cpus must"), ({"shard_bytes": 0}, "shard_bytes must"),
-     ({"gpus": -1.0}, "gpus must be at least 0"), ({"min_confidence": 2.0}, "min_confidence must be from 0 to 1")],
-)  # fmt: skip
-def test_options_have_limits(option, rule):
-    with pytest.raises(InputError, match=rule):
-        ScaleOptions(**option)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from biLM.corpus import open_bytes
+from biLM.corpus import decoded, open_bytes
 from biLM.errors import InputError
 from ner_elmo.formats.document import Finding
 
@@ -77,7 +78,8 @@ def _chunks(path: Path) -> Iterator[tuple[int, str]]:
             try:
                 chunk = b"".join(raw_lines).decode("utf-8")
             except UnicodeDecodeError:
-                raise _not_utf8(path, number, raw_lines) from None
+                deque(decoded(raw_lines, str(path), number), 0)  # finds the line, and raises
+                raise
             yield number, chunk.removeprefix("\ufeff") if number == 1 else chunk
             number += len(raw_lines)
 
@@ -88,18 +90,6 @@ def _with_ends(chunk: str) -> Iterator[str]:
     yield from (line + "\n" for line in before)
     if last:
         yield last
-
-
-def _not_utf8(path: Path, number: int, raw_lines: list[bytes]) -> InputError:
-    for place, raw in enumerate(raw_lines, number):
-        try:
-            raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            return InputError(
-                f"{path}:{place}: must be UTF-8. Received the byte {raw[error.start]:#04x}; convert it with "
-                "`iconv -f LATIN1 -t UTF-8`."
-            )
-    return InputError(f"{path}:{number}: must be UTF-8.")
 
 
 def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -17,11 +17,11 @@ from typing import IO, Any
 from pyarrow import parquet
 from pyarrow.fs import FileType
 
-from biLM.corpus import open_bytes
+from biLM.corpus import decoded, open_bytes
 from biLM.errors import InputError
 from ner_elmo.formats import comma
 from ner_elmo.formats.source import suffix_of
-from ner_elmo.inputs import ANNOTATED, COMMA, JSON_LINES, Item, csv_items, decoded, json_items, row_item, without_end
+from ner_elmo.inputs import ANNOTATED, COMMA, JSON_LINES, Item, csv_items, json_items, row_item, without_end
 from ner_elmo.scaling.places import Place, told
 
 PARQUET = ".parquet"
