@@ -12,6 +12,7 @@ import train_ner
 from biLM.__main__ import parser as bilm_parser
 from ner_elmo.__main__ import parser as ner_parser
 
+SAME = {("python -m ner_elmo", "train"), ("python -m ner_elmo", "predict")}  # as train_ner.py and predict.py
 PAGE = Path(__file__).resolve().parent / "options.md"
 HEAD = """# Every option of every command
 
@@ -27,14 +28,14 @@ Made from the programs by `python -m docs.make_options`; a test compares. Each c
 
 def commands() -> Iterator[tuple[str, str, argparse.ArgumentParser]]:
     """Name, what it is for, and parser of each command."""
-    for name, parser in (("python train_ner.py", train_ner.parser()), ("python predict.py", predict.parser())):
-        yield name, parser.description or "", parser
+    for name, same, parser in (("train_ner.py", "train", train_ner.parser()), ("predict.py", "predict", predict.parser())):
+        yield f"python {name}", f"{parser.description} `python -m ner_elmo {same}` is the same.", parser
     for main in (bilm_parser(), ner_parser()):
         (names,) = (action for action in main._actions if isinstance(action, argparse._SubParsersAction))
         helps = {choice.dest.partition(" ")[0]: choice.help or "" for choice in names._choices_actions}
         for name, parser in names.choices.items():
             others = [f"`{other}`" for other, same in names.choices.items() if same is parser and other != name]
-            if name in helps:  # not an alias
+            if name in helps and (main.prog, name) not in SAME:  # an alias has no help
                 yield f"{main.prog} {name}", helps[name] + "".join(f"; {other} is the same" for other in others), parser
 
 
