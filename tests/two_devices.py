@@ -17,10 +17,10 @@ from ner_elmo.training import train_tagger
 # a step an epoch, so that the losses are those of steps; gradients are clipped, the mix has its L2
 EXACT = {"dropout": 0.0, "token_vectors": False, "batch_size": 19, "clip_norm": 0.1, "l2": 1.0}
 CASES = {
-    "frozen": EXACT | {"epochs": 80, "learning_rate": 0.03, "ema": 0.5},
+    "frozen": EXACT | {"epochs": 50, "learning_rate": 0.03, "ema": 0.5},
     "fine_tuned": EXACT | {"epochs": 3, "train_bilm": True, "output_mix": True, "head": "softmax"},
 }
-ALL_INPUTS = {"epochs": 3, "casing": True, "train_bilm": True, "batch_size": 7}
+ALL_INPUTS = {"epochs": 3, "casing": True, "train_bilm": True, "batch_size": 19}
 
 
 def run(weights: str, devices: int, **changes) -> dict:
