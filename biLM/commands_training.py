@@ -10,11 +10,12 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from biLM.errors import EXIT_FAILED, InputError
+from biLM.files import alone
 from biLM.flags import add_flags, from_mapping, given, option
 from biLM.options import BiLMOptions, CharCNNOptions, LSTMOptions
 from biLM.presets import PRESETS
@@ -110,9 +111,14 @@ def _train(args: argparse.Namespace) -> None:
         for name in ("train", "out"):
             if not getattr(args, name):
                 raise InputError(f"train: --{name} is needed for a new run, or --resume DIR to go on with one.")
-        if not args.process_index:
-            _start_run(args)
     directory = args.resume or args.out
+    with nullcontext() if args.process_index else alone(directory / "training.json"):
+        if not (args.resume or args.process_index):
+            _start_run(args)
+        _train_in(directory, args)
+
+
+def _train_in(directory: Path, args: argparse.Namespace) -> None:
     if any(getattr(args, name) is not None for name in _PLACEMENT):
         _train_with_others(args, directory)
         return
@@ -200,12 +206,18 @@ def _tune(args: argparse.Namespace) -> None:
     weights = resolve(args.weights)
     start_keras()
 
-    from biLM.perplexity import perplexity
-    from biLM.trained import watched
     from biLM.tuning import start_tuning
 
-    with progress("counting words") as report:
-        run, carried = start_tuning(weights, training, text, args.out, args.dropout, report)
+    with alone(args.out / "training.json"):
+        with progress("counting words") as report:
+            run, carried = start_tuning(weights, training, text, args.out, args.dropout, report)
+        _report_and_tune(run, carried, weights, text, training)
+
+
+def _report_and_tune(run, carried, weights: str | Path, text, training: TrainingOptions) -> None:
+    from biLM.perplexity import perplexity
+    from biLM.trained import watched
+
     if carried.shared:
         print(f"{carried.shared:,} words keep their softmax rows, {carried.new:,} are new", file=sys.stderr)
         run.prepare_to_evaluate()

@@ -1,11 +1,13 @@
-"""Files that are either whole or not there, and JSON objects with errors that name the file."""
+"""Files and directories that are either whole or not there, locks, and JSON objects with errors that name the file."""
 
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,36 @@ from biLM.errors import InputError
 MAX_OBJECT_BYTES = 2**28
 
 
+def partial_of(path: Path) -> Path:
+    """The hidden name beside `path` under which this process writes it. Removes what processes that no longer live have left
+    of it; a process on another host may still live."""
+    path = path.absolute()
+    start = f".{path.name}.{socket.gethostname()}-"
+    for left in path.parent.glob(f"{glob.escape(start)}*.partial"):
+        number = left.name[len(start) : -len(".partial")]
+        if number.isdecimal() and (int(number) == os.getpid() or not _lives(int(number))):
+            remove(left)
+    return path.with_name(f"{start}{os.getpid()}.partial")
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
+
+
+def remove(path: Path) -> None:
+    """Removes a file, or a directory with all that is in it, where it is there and can be removed."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
     """Gives a path beside `path` to write to. It takes the place of `path` when the block ends well, and goes otherwise.
@@ -23,11 +55,10 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     Raises: OSError that names `path`, also where a library's error does not (a full disk in the middle of an HDF5 file).
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = partial_of(path)
     try:
         yield partial
-        with open(partial, "rb+") as file:
-            os.fsync(file.fileno())
+        _to_disk(partial)
         os.replace(partial, path)
     except OSError as error:
         if error.filename is not None and str(error.filename) != str(partial):
@@ -38,6 +69,11 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def _to_disk(path: Path) -> None:
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
 def check_free(directory: Path) -> None:
     """Raises InputError where there is something already."""
     if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
@@ -45,20 +81,61 @@ def check_free(directory: Path) -> None:
 
 
 @contextmanager
-def whole_directory(directory: Path) -> Iterator[Path]:
+def whole_directory(directory: Path, replace: bool = False) -> Iterator[Path]:
     """Gives a directory beside `directory` to fill. It takes its place when the block ends well, and goes otherwise.
 
-    Raises: InputError where `directory` holds something already.
+    replace: in place of what is there. A process that is killed between the two renamings leaves that under
+    `kept_name(directory)`; `restore` puts it back.
+    Raises: InputError where `directory` holds something already and `replace` is false.
     """
-    check_free(directory)
+    if not replace:
+        check_free(directory)
     directory.absolute().parent.mkdir(parents=True, exist_ok=True)
-    partial = directory.absolute().with_name(f".{directory.absolute().name}.{os.getpid()}.partial")
+    partial = partial_of(directory)
     partial.mkdir()
     try:
         yield partial
+        for path in partial.rglob("*"):
+            if path.is_file():
+                _to_disk(path)
+        if replace and directory.exists():
+            os.replace(directory, kept_name(directory))
         os.replace(partial, directory)
+        remove(kept_name(directory))
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        remove(partial)
+
+
+def kept_name(directory: Path) -> Path:
+    return directory.absolute().with_name(f".{directory.absolute().name}.replaced")
+
+
+def restore(directory: Path) -> None:
+    """Puts back what `whole_directory` was about to replace when its process was killed."""
+    kept = kept_name(directory)
+    if kept.is_dir():
+        remove(kept) if directory.exists() else os.replace(kept, directory)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Holds what `path` names for this process alone, by a lock on a hidden file beside it that goes with the process.
+
+    Raises: InputError where another process holds it.
+    """
+    from filelock import FileLock, Timeout  # a tenth of a second, which `--help` need not wait
+
+    path = path.absolute()
+    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"{path}: another process is writing there. Wait for it, or name another place.") from None
+    try:
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
 
 
 def read_object(path: str | Path) -> dict[str, Any]:

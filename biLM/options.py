@@ -8,14 +8,13 @@ Source: options.json of bilm-tf and AllenNLP.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from biLM.errors import InputError
-from biLM.files import read_object
+from biLM.files import read_object, write_object
 
 N_CHARACTERS = 261  # raw ids 0..260; published files say 262, counting the padding id that model input adds
 
@@ -127,7 +126,7 @@ class BiLMOptions:
             raise InputError(f"{path}: {error}") from None
 
     def write(self, path: str | Path) -> None:
-        Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
+        write_object(path, self.to_dict())
 
 
 _TOP_LEVEL = ("bidirectional", "dropout", "n_tokens_vocab")

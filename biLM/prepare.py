@@ -23,6 +23,7 @@ from pathlib import Path
 
 from biLM.corpus import BoundedReader, decoded, open_text
 from biLM.errors import InputError
+from biLM.files import check_free, whole_directory
 from biLM.progress import Report
 from biLM.text import Tokenizer
 from biLM.vocabulary import Vocabulary
@@ -74,15 +75,12 @@ def prepare(
         tokenized: lines are sentences already, their tokens parted by blanks.
         report: (bytes of text read, expected in all or None).
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: must be a new or an empty directory.")
+    check_free(out)
     if not 0 <= heldout_fraction < 1:
         raise InputError(f"the held-out fraction must be at least 0 and below 1. Received: {heldout_fraction}.")
     files = find_sources(sources)
     expected = None if "-" in files else sum(_text_bytes(Path(name)) for name in files)
-    partial = out.absolute().with_name(f".{out.name}.{os.getpid()}.partial")
-    partial.mkdir(parents=True)
-    try:
+    with whole_directory(out) as partial:
         n_buckets = min(MAX_BUCKETS, max(1, (expected or 256 * BUCKET_BYTES) // BUCKET_BYTES))
         buckets = _Buckets(partial / "buckets", n_buckets, seed)
         split = _splitter(lang, tokenized)
@@ -99,11 +97,6 @@ def prepare(
         made = _write_shards(buckets, partial, seed, heldout_fraction, max_characters_per_token - 2)
         shutil.rmtree(partial / "buckets")
         (partial / "report.json").write_text(json.dumps(asdict(made), indent=1) + "\n", encoding="utf-8")
-        if out.exists():
-            out.rmdir()
-        os.replace(partial, out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return made
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from biLM.characters import BEGIN_TOKEN, END_TOKEN
 from biLM.errors import InputError
+from biLM.files import whole_file
 
 UNKNOWN_TOKEN = "<UNK>"
 SPECIAL_TOKENS = (BEGIN_TOKEN, END_TOKEN, UNKNOWN_TOKEN)
@@ -47,7 +48,8 @@ class Vocabulary:
             raise InputError(f"{path}: {error}") from None
 
     def write(self, path: str | Path) -> None:
-        Path(path).write_text("".join(word + "\n" for word in self.words), encoding="utf-8")
+        with whole_file(path) as partial:
+            partial.write_text("".join(word + "\n" for word in self.words), encoding="utf-8")
 
     def encode(self, tokens: Iterable[str]) -> np.ndarray:
         """Ids of tokens. Shape: (len(tokens),), int32."""

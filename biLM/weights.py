@@ -155,8 +155,7 @@ def save_bilm(bilm: BiLM, directory: str | Path, dtype: str = "float32") -> Path
         for row in rows:
             kind = "float32" if row.name.startswith("initial_state") else dtype
             file[row.name] = np.asarray(row.variable(bilm)).reshape(row.shape).astype(kind)
-    with whole_file(directory / "options.json") as partial:
-        bilm.options.write(partial)
+    bilm.options.write(directory / "options.json")
     if bilm.vocabulary is not None:
         bilm.vocabulary.write(directory / "vocab.txt")
     return path

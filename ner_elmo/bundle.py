@@ -10,14 +10,12 @@ word_vectors.*        vectors from a file; gazetteers/: lists of names
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from biLM import BiLM, InputError, load_bilm, save_bilm
+from biLM.files import whole_directory, write_object
 from biLM.hdf5 import open_hdf5
 from biLM.published import TFHUB, reference, resolve
 from biLM.tfhub import HubBiLM
@@ -41,25 +39,27 @@ def save_model(
     details: dict[str, Any],
     confidence: Confidence = AS_IT_IS,
 ) -> None:
-    """Writes a model directory; it appears whole, or not at all. `details` are added to model.json."""
-    directory.absolute().parent.mkdir(parents=True, exist_ok=True)
-    partial = directory.absolute().with_name(f".{directory.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
-        description: dict[str, Any] = {"format": FORMAT, "types": list(tagger.head.types), "versions": _versions()}
-        if features.bilm is not None:
-            description["bilm"] = _save_bilm(features.bilm, partial / "bilm", config)
-        write_features(partial, features)
-        confidence.write(partial)
-        tagger.save_weights(partial / "tagger.weights.h5")
-        description |= details | {"config": config.to_dict()}
-        (partial / DESCRIPTION).write_text(json.dumps(description, indent=1, ensure_ascii=False) + "\n", "utf-8")
-        if directory.exists():
-            shutil.rmtree(directory)
-        os.replace(partial, directory)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    """Writes a model directory in place of what is there, whole or not at all. `details` are added to model.json."""
+    with whole_directory(directory, replace=True) as partial:
+        write_model(partial, tagger, features, config, details, confidence)
+
+
+def write_model(
+    directory: Path,
+    tagger: Tagger,
+    features: Features,
+    config: TrainConfig,
+    details: dict[str, Any],
+    confidence: Confidence,
+) -> None:
+    """Fills an empty directory with a model."""
+    description: dict[str, Any] = {"format": FORMAT, "types": list(tagger.head.types), "versions": _versions()}
+    if features.bilm is not None:
+        description["bilm"] = _save_bilm(features.bilm, directory / "bilm", config)
+    write_features(directory, features)
+    confidence.write(directory)
+    tagger.save_weights(directory / "tagger.weights.h5")
+    write_object(directory / DESCRIPTION, description | details | {"config": config.to_dict()})
 
 
 def write_features(directory: Path, features: Features) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from rich.console import Console
 from biLM.errors import InputError
 from biLM.startup import start_keras
 from ner_elmo.config import NO_ELMO, TrainConfig
-from ner_elmo.model_directory import DESCRIPTION, check_output, describe
+from ner_elmo.model_directory import DESCRIPTION, claim, describe
 from ner_elmo.readers import Sentence, read_sentences
 
 
@@ -35,8 +36,12 @@ def _swap(args: argparse.Namespace) -> None:
         raise InputError(f"{args.model}: was trained without ELMo, so no biLM can be put into it.")
     if args.retrain and args.out is None:
         raise InputError("--retrain needs --out DIR, where the new model goes.")
-    if args.out is not None:
-        check_output(args.out, overwrite=False)
+    with claim(args.out, overwrite=False) if args.out is not None else nullcontext():
+        _compare(args, description, config)
+
+
+def _compare(args: argparse.Namespace, description: dict[str, Any], config: TrainConfig) -> None:
+    """F1 with the model's own biLM and with the other; writes the model that was asked for."""
     dev = read_sentences(args.dev, **config.reading)
     start_keras()
     from biLM import load_bilm

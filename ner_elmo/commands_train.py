@@ -19,7 +19,7 @@ from biLM.published import go_offline, resolve
 from biLM.startup import start_keras
 from ner_elmo import report
 from ner_elmo.config import TrainConfig
-from ner_elmo.model_directory import check_output, remember, write_runs
+from ner_elmo.model_directory import claim, remember, write_runs
 from ner_elmo.readers import FileRead, read_sentences
 
 ABOUT = "Train a named-entity tagger on top of a biLM (ELMo)."
@@ -62,11 +62,15 @@ def _config(args: argparse.Namespace) -> TrainConfig:
 
 
 def main(config: TrainConfig) -> None:
+    output = Path(config.output or f"models/{time.strftime('%Y%m%d-%H%M%S')}")
+    with claim(output, config.overwrite):
+        _train(config, output)
+
+
+def _train(config: TrainConfig, output: Path) -> None:
     started = time.monotonic()
     console = Console(stderr=True, highlight=False, markup=False)
     out = Console(highlight=False, markup=False, width=100)
-    output = Path(config.output or f"models/{time.strftime('%Y%m%d-%H%M%S')}")
-    check_output(output, config.overwrite)
     read: list[FileRead] = []
     train, dev, test = (read_sentences(files, **config.reading, report=read.append) for files in config.files)
     report.data_summary(config.train, train, dev, test, console)

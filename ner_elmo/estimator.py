@@ -21,7 +21,7 @@ from ner_elmo.confidence import Confidence
 from ner_elmo.config import TrainConfig
 from ner_elmo.entities import detect_scheme, spans_of, tags_of
 from ner_elmo.metrics import strict_score
-from ner_elmo.model_directory import check_output
+from ner_elmo.model_directory import claim
 from ner_elmo.predictor import Predictor
 from ner_elmo.readers import Sentence
 from ner_elmo.training import Epoch
@@ -83,8 +83,8 @@ class NerTagger(Predictor, BaseEstimator):
 
     def save(self, directory: str | Path, overwrite: bool = False) -> None:
         """Writes a model directory, which `predict.py` and `NerTagger.load` read; it appears whole or not at all."""
-        check_output(Path(directory), overwrite)
-        save_model(Path(directory), self.tagger, self.features, self._config, {}, self.confidence)
+        with claim(Path(directory), overwrite):
+            save_model(Path(directory), self.tagger, self.features, self._config, {}, self.confidence)
 
     def fit(self, X: Rows, y: Rows, dev: tuple[Rows, Rows] | None = None) -> NerTagger:
         """Trains on tokenised sentences and their tags, with early stopping on `dev`, another such pair.

@@ -13,12 +13,13 @@ import numpy as np
 from rich.console import Console
 
 from biLM import BiLM, load_bilm
+from biLM.files import whole_directory
 from biLM.history import tensorboard
 from biLM.progress import progress
 from biLM.text import Tokenizer
 from ner_elmo import report
 from ner_elmo.batching import Features
-from ner_elmo.bundle import save_model
+from ner_elmo.bundle import write_model
 from ner_elmo.cache import Activations, Cache, default_directory
 from ner_elmo.confidence import learn_confidence
 from ner_elmo.config import NO_ELMO, TrainConfig
@@ -162,11 +163,12 @@ def own_events(config: TrainConfig, name: str) -> TrainConfig:
 
 
 def save(output: Path, outcome: Outcome) -> None:
-    """Writes the model directory of an outcome, with its scores."""
+    """Writes the model directory of an outcome, with its scores, in place of what is there, whole or not at all."""
     trained, details = outcome.trained, {"dev_f1": outcome.dev_f1}
-    save_model(output, trained.tagger, trained.features, outcome.config, details, outcome.tagger.confidence)
-    write_scores(output, outcome.evaluation)
-    write_history(output, [epoch.figures for epoch in trained.epochs])
+    with whole_directory(output, replace=True) as partial:
+        write_model(partial, trained.tagger, trained.features, outcome.config, details, outcome.tagger.confidence)
+        write_scores(partial, outcome.evaluation)
+        write_history(partial, [epoch.figures for epoch in trained.epochs])
 
 
 def learning_curve(config: TrainConfig, material: Material, full: Outcome, console: Console) -> list[Result]:

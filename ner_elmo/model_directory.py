@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from biLM.errors import InputError
-from biLM.files import read_object, write_object
+from biLM.files import alone, read_object, restore, whole_file, write_object
 from ner_elmo.metrics import Evaluation
 
 FORMAT = 1
@@ -36,8 +36,25 @@ _KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 }
 
 
-def check_output(directory: Path, overwrite: bool) -> None:
-    """Raises InputError before any work where the directory could not be written or holds something already."""
+@contextmanager
+def claim(directory: Path, overwrite: bool) -> Iterator[None]:
+    """Holds a directory that a model shall be written to for this process alone.
+
+    Raises: InputError, before any work, where it cannot be written, holds something already, or another process holds it.
+    """
+    parent = directory.absolute().parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=parent).close()
+    except OSError as error:
+        raise InputError(f"{directory}: cannot be written ({error.strerror}). Name another --output.") from error
+    with alone(directory):
+        restore(directory)
+        _check_free(directory, overwrite)
+        yield
+
+
+def _check_free(directory: Path, overwrite: bool) -> None:
     if directory.exists() and not directory.is_dir():
         raise InputError(f"{directory}: must be a directory. Received: a file.")
     if directory.is_dir() and any(directory.iterdir()):
@@ -45,12 +62,6 @@ def check_output(directory: Path, overwrite: bool) -> None:
             raise InputError(f"{directory}: must be empty or hold a model. Name another --output.")
         if not overwrite:
             raise InputError(f"{directory}: holds a model already. Name another --output, or --overwrite it.")
-    parent = directory.absolute().parent
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=parent).close()
-    except OSError as error:
-        raise InputError(f"{directory}: cannot be written ({error.strerror}). Name another --output.") from error
 
 
 def describe(directory: Path) -> dict[str, Any]:
@@ -72,7 +83,8 @@ def describe(directory: Path) -> dict[str, Any]:
 def remember(directory: Path) -> None:
     """Notes, in models/LAST, which model was trained last in this working directory."""
     Path("models").mkdir(exist_ok=True)
-    (Path("models") / "LAST").write_text(f"{directory.absolute()}\n", encoding="utf-8")
+    with whole_file(Path("models") / "LAST") as partial:
+        partial.write_text(f"{directory.absolute()}\n", encoding="utf-8")
 
 
 def last_model() -> Path:
@@ -92,8 +104,7 @@ def write_runs(directory: Path, **runs: Any) -> None:
 
 def write_scores(directory: Path, evaluation: Evaluation) -> None:
     """Puts the test scores beside the model."""
-    text = json.dumps(asdict(evaluation), indent=1) + "\n"
-    (directory / SCORES).write_text(text, encoding="utf-8")
+    write_object(directory / SCORES, asdict(evaluation))
 
 
 def write_history(directory: Path, rows: Sequence[Mapping[str, float]]) -> None:

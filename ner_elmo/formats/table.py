@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from biLM.errors import InputError, nearest
-from biLM.files import whole_file
+from biLM.files import whole_directory, whole_file
 from ner_elmo.formats import columns, comma, labelstudio, prodigy, spacy_binary, spacy_json, spans_json, token_rows
 from ner_elmo.formats.document import Document
 from ner_elmo.formats.source import Source, lines, records, suffix_of
@@ -161,13 +159,5 @@ def _create(partial: Path, suffix: str) -> Iterator[Any]:
 
 
 def _write_directory(save: Callable[[Iterable[Document], Path], None], documents: Iterable[Document], path: Path) -> None:
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(f"{path}: must be a new or an empty directory.")
-    partial = path.absolute().with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with whole_directory(path) as partial:
         save(documents, partial)
-        if path.exists():
-            path.rmdir()
-        os.replace(partial, path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

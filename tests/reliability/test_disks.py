@@ -1,0 +1,115 @@
+"""Disks that fill and directories that cannot be written: one line names the place, and nothing half-written stays."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import PROJECT
+
+import biLM.__main__
+import ner_elmo.__main__
+from biLM.errors import EXIT_USER_ERROR, run_command
+from ner_elmo.formats.table import FORMATS
+
+SAMPLE = PROJECT / "data" / "sample"
+MAIN = {"biLM": biLM.__main__, "ner_elmo": ner_elmo.__main__}
+# what each command writes: its output, then its arguments
+BILM = {
+    "prepare": ("out", "prepare", "{text}", "--out", "{out}"),
+    "vocab": ("out.txt", "vocab", "{text}", "--out", "{out}"),
+    "embed": ("out.hdf5", "embed", "{bilm}", "{text}", "{out}"),
+    "dump-tokens": ("out.hdf5", "dump-tokens", "{bilm}", "{vocabulary}", "{out}"),
+    "picture": ("out.png", "picture", "{bilm}", "{text}", "--words", "dawn", "ferry", "--out", "{out}"),
+    "projector": ("out", "projector", "{bilm}", "{text}", "--words", "dawn", "ferry", "--out", "{out}"),
+    "export-hub": ("out", "export-hub", "{bilm}", "--out", "{out}"),
+}
+TAGGER = {
+    "train": ("out", "train", "--elmo", "none", "--epochs", "1", "--train={annotated}", "--dev={annotated}",
+              "--test={annotated}", "--hidden-size", "8", "--output", "{out}"),
+    "swap": ("out", "swap", "{model}", "--elmo", "{bilm}", "--dev", "{annotated}", "--out", "{out}"),
+    "check": ("out.conll", "check", "{sample}", "--fix", "{out}"),
+    "projector": ("out", "projector", "{model}", "{annotated}", "--out", "{out}"),
+    "report": ("out.html", "report", "{model}", "--test", "{annotated}", "--out", "{out}"),
+    "saved_model": ("out", "export", "{model}", "--format", "saved_model", "--out", "{out}"),
+    "onnx": ("out", "export", "{model}", "--format", "onnx", "--out", "{out}"),
+    **{f"convert to {name}": (f"out{'' if name == 'datasets' else '.x'}", "convert", "{sample}", "{out}", "--to", name)
+       for name in FORMATS},
+}  # fmt: skip
+COMMANDS = [("biLM", name) for name in BILM] + [("ner_elmo", name) for name in TAGGER]
+
+
+def run(module: str, *arguments: str) -> int:
+    args = MAIN[module].parser().parse_args(arguments)
+    return run_command(f"{module} {args.command}", lambda: args.run(args))
+
+
+@pytest.fixture(scope="module")
+def inputs(small_weights, small_model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
+    lines = [f"The ferry {k} left the harbour of {k} islands at dawn ." for k in range(400)]
+    (folder / "text.txt").write_text("\n".join(lines) + "\n")
+    words = ["<S>", "</S>", "<UNK>", *(f"word{k}" for k in range(3000))]
+    (folder / "vocab.txt").write_text("\n".join(words) + "\n")
+    (folder / "few.conll").write_text("\n\n".join((SAMPLE / "train.conll").read_text().split("\n\n")[:40]) + "\n")
+    return {
+        "text": folder / "text.txt", "vocabulary": folder / "vocab.txt", "annotated": folder / "few.conll",
+        "sample": SAMPLE / "train.conll", "bilm": small_weights, "model": small_model,
+    }  # fmt: skip
+
+
+def arguments(module: str, name: str, place: Path, inputs: dict[str, Path]) -> list[str]:
+    out, *words = (BILM if module == "biLM" else TAGGER)[name]
+    return [word.format(out=place / out, **inputs) for word in words]
+
+
+def last_line(capfd) -> str:
+    return capfd.readouterr().err.strip().splitlines()[-1]
+
+
+def contents(place: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("full_disk", ["8k"], indirect=True)
+@pytest.mark.parametrize(("module", "name"), COMMANDS)
+def test_a_full_disk(full_disk, inputs, module, name, capfd):
+    words = arguments(module, name, full_disk, inputs)
+    kept = Path(full_disk / "kept.txt")
+    kept.write_text("kept")
+    assert run(module, *words) == EXIT_USER_ERROR
+    said = last_line(capfd)
+    assert said.startswith(f"{module} {words[0]}: error: {full_disk}/")
+    assert said.endswith("No space left on device.")
+    assert contents(full_disk) == {"kept.txt": b"kept"}
+
+
+@pytest.mark.parametrize(("module", "name"), COMMANDS)
+def test_a_place_that_cannot_be_written(inputs, module, name, capfd, tmp_path):
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(place)], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a file system here: {mounted.stderr.decode().strip()}")
+    try:
+        words = arguments(module, name, place, inputs)
+        assert run(module, *words) == EXIT_USER_ERROR
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+    said = last_line(capfd)
+    assert said.startswith(f"{module} {words[0]}: error: {place}")
+    assert "Read-only file system" in said
+
+
+@pytest.mark.parametrize("words", [
+    ("predict.py", "--text", "Ada Lund left Turin on Monday.", "--format", "jsonl"),
+    ("-m", "ner_elmo", "check", str(SAMPLE / "dev.conll")),
+])  # fmt: skip
+def test_standard_output_on_a_full_disk(small_model, words):
+    model = ["--model", str(small_model)] if words[0] == "predict.py" else []
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, *words, *model], cwd=PROJECT, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == EXIT_USER_ERROR
+    assert done.stderr.strip().splitlines()[-1].endswith("error: standard output: No space left on device.")

@@ -1,0 +1,128 @@
+"""Two runs at once, stops on request, too little memory, a clock that jumps."""
+
+import os
+import random
+import signal
+import time
+
+import pytest
+from conftest import PROJECT
+from loaded_commands import Command
+from small_runs import new_run
+
+from biLM.checkpoint import checkpoints
+from biLM.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_USER_ERROR
+from biLM.training import Training
+from ner_elmo.predictor import Predictor
+
+SAMPLE = PROJECT / "data" / "sample"
+FILES = [word for side in ("train", "dev", "test") for word in (f"--{side}", SAMPLE / f"{side}.conll")]
+TAGGER = ("train", *FILES, "--elmo", "none", "--hidden-size", 8)
+
+
+@pytest.fixture
+def text(tmp_path):
+    rng = random.Random(0)
+    lines = (" ".join(f"word{rng.randrange(300)}" for _ in range(rng.randrange(3, 12))) for _ in range(90))
+    path = tmp_path / "text.txt"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def wait_for(command: Command, happened) -> None:
+    while not happened():
+        assert command.is_running, command.said
+        time.sleep(0.01)
+
+
+def test_two_runs_on_one_output(tmp_path):
+    output = tmp_path / "out" / "model"
+    first = Command(tmp_path, "ner_elmo", *TAGGER, "--output", output, "--epochs", 1)
+    wait_for(first, (tmp_path / "out" / ".model.lock").exists)
+    other = Command(tmp_path / "out", "ner_elmo", *TAGGER, "--output", output, "--overwrite")
+    assert other.end() == EXIT_USER_ERROR
+    assert other.said == (
+        f"ner_elmo train: error: {output}: another process is writing there. Wait for it, or name another place.\n"
+    )
+    assert first.end() == 0, first.said
+    assert Predictor.load(output).tag("Ada Lund left Turin on Monday.") is not None
+    (tmp_path / "out" / "ner_elmo.log").unlink()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["model"]
+
+
+def test_two_runs_that_go_on_with_one_bilm(text, tmp_path):
+    shape = (
+        "--preset",
+        "tiny",
+        "--lstm-dim",
+        8,
+        "--lstm-projection-dim",
+        4,
+        "--char-cnn-filters",
+        "[[1, 4], [3, 4]]",
+        "--eval-steps",
+        1,
+    )
+    size = (
+        "--batch-size",
+        4,
+        "--unroll-steps",
+        5,
+        "--n-negative-samples-batch",
+        50,
+        "--max-steps",
+        10**6,
+        "--eval-steps",
+        1,
+    )
+    first = Command(tmp_path, "biLM", "train", "--train", text, "--out", "run", *shape, *size)
+    wait_for(first, lambda: any((tmp_path / "run" / "checkpoints").glob("*.npz")))
+    (tmp_path / "other").mkdir()
+    other = Command(tmp_path / "other", "biLM", "train", "--resume", tmp_path / "run")
+    assert other.end() == EXIT_USER_ERROR
+    assert "another process is writing there" in other.said
+    first.send(signal.SIGTERM)
+    assert first.end() == EXIT_FAILED
+    assert "SIGTERM: stopped at step" in first.said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_tagger_that_is_stopped_keeps_its_best_epoch(tmp_path, number):
+    output = tmp_path / "model"
+    command = Command(tmp_path, "ner_elmo", *TAGGER, "--output", output, "--epochs", 1000, "--patience", 1000)
+    wait_for(command, lambda: " 2 " in command.said and "epoch" in command.said)
+    command.send(number)
+    assert command.end() == 0, command.said
+    assert "interrupted: going on with the best epoch so far" in command.said
+    assert Predictor.load(output).tag("Ada Lund left Turin on Monday.") is not None
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, EXIT_INTERRUPTED), (signal.SIGTERM, EXIT_TERMINATED)])
+def test_what_is_stopped_before_it_has_anything_leaves_nothing(tmp_path, number, status):
+    command = Command(tmp_path, "biLM", "prepare", SAMPLE / "train.conll", *[SAMPLE / "dev.conll"] * 200, "--out", "out")
+    wait_for(command, lambda: any(path.suffix == ".partial" for path in tmp_path.iterdir()))
+    command.send(number)
+    assert command.end() == status
+    assert command.said.endswith("biLM prepare: interrupted.\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["biLM.log"]
+
+
+def test_too_little_memory(tmp_path):
+    """A machine that cannot hold a batch says what to lower."""
+    long = tmp_path / "long.txt"
+    long.write_text("word " * 60_000 + "\n")
+    with_room = Command(tmp_path, "ner_elmo", *TAGGER, "--output", "model", "--epochs", 1)
+    assert with_room.end() == 0, with_room.said
+    command = Command(tmp_path, "ner_elmo", "predict", "--model", "model", "--tokenized", long, limit=3 * 2**30)
+    assert command.end() == EXIT_FAILED
+    assert command.said.strip().splitlines()[-1].startswith("ner_elmo predict: error: out of memory")
+
+
+def test_a_clock_that_jumps(tmp_path):
+    """What is newest is told by its number, never by the times of files; only what the cache drops first depends on them."""
+    run = new_run(tmp_path, max_steps=3, eval_steps=1)
+    run.go_on()
+    older, newer = checkpoints(run.directory / "checkpoints")
+    os.utime(older, (2e9, 2e9))
+    os.utime(newer, (0, 0))
+    assert Training(run.directory).step == 3
