@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+NOT_NEEDED = ("matplotlib", "sklearn")  # Keras imports them where they are there, for parts that no command uses
 
 
 def start_keras() -> None:
@@ -20,7 +25,8 @@ def start_keras() -> None:
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         try:
-            import keras
+            with nullcontext() if "keras" in sys.modules else _quick_imports():
+                import keras
 
             keras.ops.zeros(1) + 1
         except BaseException:
@@ -30,3 +36,21 @@ def start_keras() -> None:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+@contextmanager
+def _quick_imports() -> Iterator[None]:
+    """Meanwhile packages that are not needed seem not to be there, and nobody looks for garbage; what was imported is left
+    out of later searches, of which the one at exit would take a second."""
+    held = [name for name in NOT_NEEDED if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(held))  # type: ignore[arg-type]  # None: "is not there"
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        for name in held:
+            del sys.modules[name]
+        gc.freeze()
+        if collects:
+            gc.enable()

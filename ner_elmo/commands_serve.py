@@ -67,6 +67,6 @@ def _listen(options: ServeOptions) -> socket.socket:
 
 
 def _warm_up(tagger) -> None:
-    """Batches of three shapes: after them TensorFlow has compiled for any."""
+    """Batches that differ in sentences, tokens, distinct tokens and characters: after them TensorFlow has compiled for any."""
     for size in (1, 2, 3):
-        tagger.tag_sentences([["A"] * size] * size)
+        tagger.tag_sentences([[f"{'A' * 5 * size}{k}" for k in range(8 * size)]] * size)
