@@ -52,7 +52,7 @@ class Load:
 
     def _client(self, waiting: SimpleQueue[str]) -> list[float]:
         connection, taken = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120), []
-        connection.connect()  # http.client sends head and body apart: the second would wait for a late ACK, 40 ms
+        connection.connect()  # head and body go apart, and the body would wait 40 ms for the ACK of the head
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         while (text := _next(waiting)) is not None:
             begin = time.perf_counter()

@@ -19,7 +19,7 @@ import numpy as np
 
 from biLM.corpus import count_lines, open_text
 from biLM.errors import InputError
-from biLM.files import whole_file
+from biLM.hdf5 import new_hdf5
 from biLM.model import BiLM
 from biLM.progress import Report
 from biLM.token_table import TokenTable
@@ -59,7 +59,7 @@ def dump(
     index: dict[str, str] = {}
     n_sentences = done = 0
     n_lines, table = count_lines(Path(source)), bilm.token_table()
-    with whole_file(target) as partial, h5py.File(partial, "w") as file:
+    with new_hdf5(target) as file:
         for chunk in _chunks(source):
             sentences = [line.split() for line in chunk]
             for number, activations in _embedded(bilm, sentences, batch_size, table):
@@ -86,7 +86,7 @@ def dump_tokens(bilm: BiLM, vocabulary: Vocabulary, target: str | Path, report: 
         words = vocabulary.words[start : start + LINES_AT_ONCE]
         table[start : start + len(words)] = bilm.token_vectors(words)
         report(start + len(words), len(vocabulary))
-    with whole_file(target) as partial, h5py.File(partial, "w") as file:
+    with new_hdf5(target) as file:
         file["embedding"] = table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -9,6 +10,12 @@ from collections.abc import Callable
 from difflib import get_close_matches
 
 EXIT_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # no room, or the device fails
+OUT_OF_MEMORY = (
+    "out of memory. The longest sentence and the size of a batch decide how much is needed: split long sentences, lower "
+    "--batch-size or --batch-tokens where the command has them, or give it more."
+)
 
 
 class InputError(ValueError):
@@ -50,33 +57,43 @@ def run_command(name: str, main: Callable[[], int | None]) -> int:
     except Stopped as error:
         print(f"{name}: {error}", file=sys.stderr)
         return EXIT_FAILED
-    except BrokenPipeError:  # the reader went away (`| head`): nothing is wrong
-        _drop_standard_output()
-        return EXIT_FAILED
     except OSError as error:
-        if error.filename is None and _standard_output_works():
-            raise
-        print(f"{name}: error: {error.filename or 'standard output'}: {error.strerror}.", file=sys.stderr)
-        return EXIT_USER_ERROR
+        return _report_file(name, error)
     except KeyboardInterrupt as error:
         print(f"{name}: interrupted.", file=sys.stderr)
         return EXIT_TERMINATED if isinstance(error, Terminated) else EXIT_INTERRUPTED
+    except Exception as error:
+        if not _is_out_of_memory(error):
+            raise
+        print(f"{name}: error: {OUT_OF_MEMORY}", file=sys.stderr)
+        return EXIT_FAILED
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _standard_output_works() -> bool:
-    try:
-        sys.stdout.flush()  # what could not be written is still there
-    except OSError:
+def _report_file(name: str, error: OSError) -> int:
+    """Says which file could not be opened or written; raises again where that is not known."""
+    if isinstance(error, BrokenPipeError):  # the reader went away (`| head`): nothing is wrong
         _drop_standard_output()
-        return False
-    return True
+        return EXIT_FAILED
+    if error.filename is None:
+        if error.errno not in DISK:
+            raise error
+        _drop_standard_output()  # all other files are named
+    print(f"{name}: error: {error.filename or 'standard output'}: {error.strerror}.", file=sys.stderr)
+    return EXIT_USER_ERROR
 
 
 def _drop_standard_output() -> None:
     """What is left of it goes nowhere: flushing at exit would fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """As Python and NumPy, TensorFlow and JAX say it."""
+    return (
+        isinstance(error, MemoryError) or "ResourceExhausted" in type(error).__name__ or "RESOURCE_EXHAUSTED" in str(error)
+    )
 
 
 def _terminate(number: int, frame: object) -> None:

@@ -57,16 +57,25 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     partial = partial_of(path)
     try:
-        yield partial
-        _to_disk(partial)
-        os.replace(partial, path)
-    except OSError as error:
-        if error.filename is not None and str(error.filename) != str(partial):
-            raise
-        number = error.errno or (errno.ENOSPC if "No space left" in str(error) else errno.EIO)
-        raise OSError(number, os.strerror(number), str(path)) from error
+        with _naming(path, partial):
+            yield partial
+            _to_disk(partial)
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _naming(path: Path, partial: Path) -> Iterator[None]:
+    """Turns what libraries make of a full disk or a broken one into an OSError that names `path`."""
+    try:
+        yield
+    except Exception as error:
+        number = errno.ENOSPC if os.strerror(errno.ENOSPC) in str(error) else getattr(error, "errno", None)
+        filename = getattr(error, "filename", None)
+        if number is None or (filename is not None and not str(filename).startswith(str(partial))):
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def _to_disk(path: Path) -> None:
@@ -94,13 +103,14 @@ def whole_directory(directory: Path, replace: bool = False) -> Iterator[Path]:
     partial = partial_of(directory)
     partial.mkdir()
     try:
-        yield partial
-        for path in partial.rglob("*"):
-            if path.is_file():
-                _to_disk(path)
-        if replace and directory.exists():
-            os.replace(directory, kept_name(directory))
-        os.replace(partial, directory)
+        with _naming(directory, partial):
+            yield partial
+            for path in partial.rglob("*"):
+                if path.is_file():
+                    _to_disk(path)
+            if replace and directory.exists():
+                os.replace(directory, kept_name(directory))
+            os.replace(partial, directory)
         remove(kept_name(directory))
     finally:
         remove(partial)

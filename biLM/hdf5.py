@@ -1,15 +1,19 @@
-"""HDF5 files from strangers: read only where all that they name lies in the file itself and could fill what it declares."""
+"""HDF5 files: those of strangers are read only where all that they name lies in the file itself and could fill what it
+declares; ours appear whole."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import h5py
 import numpy as np
 
 from biLM.errors import InputError
+from biLM.files import whole_file
 
 EXPANSION = 64  # times the file's size that its datasets may declare: weights are barely compressible
 SHOWN = 10  # problems that a message lists
@@ -36,6 +40,62 @@ def open_hdf5(path: Path) -> Iterator[dict[str, h5py.Dataset]]:
         except _DAMAGED as error:
             raise InputError(f"{path}: a damaged HDF5 file: {_why(error)}.") from error
         yield datasets
+
+
+@contextmanager
+def new_hdf5(path: str | Path) -> Iterator[h5py.File]:
+    """A file to write, which takes the place of `path` as a whole when the block ends well.
+
+    Raises: OSError that names `path` where the disk is full. HDF5 itself never learns of that: once it could not close a
+    file, the next one that a process opens may crash it.
+    """
+    with whole_file(path) as partial, open(partial, "w+b") as raw:
+        disk = _Disk(raw)
+        with h5py.File(partial, "w", driver="fileobj", fileobj=disk) as file:
+            yield file
+        if disk.error is not None:
+            raise disk.error
+
+
+class _Disk:
+    """A new binary file whose writes never fail: after the first that did, `error`, nothing more is written."""
+
+    def __init__(self, file: BinaryIO):
+        self.file, self.position, self.end = file, 0, 0
+        self.error: OSError | None = None
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self.position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.end}[whence]
+        return self.position
+
+    def tell(self) -> int:
+        return self.position
+
+    def write(self, data: bytes) -> int:
+        self._keep(lambda: (self.file.seek(self.position), self.file.write(data)))
+        self.position += len(data)
+        self.end = max(self.end, self.position)
+        return len(data)
+
+    def readinto(self, buffer: memoryview) -> int:
+        self._keep(lambda: (self.file.seek(self.position), self.file.readinto(buffer)))  # type: ignore[attr-defined]
+        self.position += len(buffer)
+        return len(buffer)
+
+    def truncate(self, size: int) -> int:
+        self._keep(lambda: self.file.truncate(size))
+        self.end = size
+        return size
+
+    def flush(self) -> None:
+        self._keep(self.file.flush)
+
+    def _keep(self, work: Callable[[], object]) -> None:
+        if self.error is None:
+            try:
+                work()
+            except OSError as error:
+                self.error = error
 
 
 def numbers(path: Path, name: str, dataset: h5py.Dataset) -> np.ndarray:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from biLM.corpus import count_lines, read_sentences
 from biLM.errors import InputError
-from biLM.files import whole_file
-from biLM.hdf5 import numbers, open_hdf5
+from biLM.hdf5 import new_hdf5, numbers, open_hdf5
 from biLM.language_model import LanguageModel
 from biLM.model import BiLM
 from biLM.perplexity import Perplexity, perplexity
@@ -24,7 +22,7 @@ from biLM.weights import load_bilm, save_bilm
 def save(bilm: BiLM, softmax: Softmax, directory: Path, dtype: str = "float32") -> None:
     """Writes the biLM and, in softmax.hdf5, `W` (V, P) and `b` (V,)."""
     save_bilm(bilm, directory, dtype)
-    with whole_file(directory / "softmax.hdf5") as partial, h5py.File(partial, "w") as file:
+    with new_hdf5(directory / "softmax.hdf5") as file:
         file["W"], file["b"] = softmax.kernel, softmax.bias
 
 

@@ -16,8 +16,7 @@ import h5py
 import numpy as np
 
 from biLM.errors import InputError
-from biLM.files import whole_file
-from biLM.hdf5 import listed, numbers, open_hdf5
+from biLM.hdf5 import listed, new_hdf5, numbers, open_hdf5
 from biLM.model import BiLM
 from biLM.options import N_CHARACTERS, BiLMOptions
 from biLM.published import TFHUB, resolve
@@ -151,7 +150,7 @@ def save_bilm(bilm: BiLM, directory: str | Path, dtype: str = "float32") -> Path
     directory.mkdir(parents=True, exist_ok=True)
     rows = [*rename_table(bilm.options), *(state_table(bilm.options) if bilm.initial_state == "warm" else ())]
     path = directory / "weights.hdf5"
-    with whole_file(path) as partial, h5py.File(partial, "w") as file:
+    with new_hdf5(path) as file:
         for row in rows:
             kind = "float32" if row.name.startswith("initial_state") else dtype
             file[row.name] = np.asarray(row.variable(bilm)).reshape(row.shape).astype(kind)

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from itertools import groupby, islice
 from pathlib import Path
 
+from biLM.files import whole_file
 from biLM.vocabulary import SPECIAL_TOKENS, Vocabulary
 
 WORDS_IN_MEMORY = 2_000_000  # some 250 MB
@@ -61,7 +62,7 @@ class WordCounts:
     def _spill(self) -> None:
         self._directory = self._directory or tempfile.TemporaryDirectory(prefix="word-counts-")
         path = Path(self._directory.name) / str(len(self._files))
-        with open(path, "w", encoding="utf-8", newline="\n") as file:
+        with whole_file(path) as partial, open(partial, "w", encoding="utf-8", newline="\n") as file:
             file.writelines(f"{word} {count}\n" for word, count in sorted(self._counts.items()))
         self._files.append(path)
         self._counts.clear()

@@ -73,6 +73,17 @@ def full_disk(request, tmp_path):
 
 
 @pytest.fixture
+def start():
+    """Starts commands (`loaded_commands.Command`); those that still run when the test ends are killed."""
+    from loaded_commands import Command
+
+    started = []
+    yield lambda *what, **limits: started.append(Command(*what, **limits)) or started[-1]
+    for command in started:
+        command.kill()
+
+
+@pytest.fixture
 def eager():
     """TensorFlow without graphs: a few steps on small shapes take less time than tracing them. JAX is as always."""
     import keras

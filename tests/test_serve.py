@@ -12,6 +12,7 @@ from conftest import PROJECT
 
 from ner_elmo import NerTagger
 from ner_elmo.output import json_line
+from ner_elmo.serving.options import ServeOptions
 
 pytest.importorskip("served", reason="needs the extra `serve`", exc_type=ImportError)
 from served import Process, server_in_thread
@@ -228,3 +229,13 @@ def test_mistakes_are_said_at_once(server, small_model, arguments, message):
     assert found.returncode == 2, found.stderr
     (line,) = found.stderr.splitlines()
     assert message.format(port=server.port) in line
+
+
+def test_answers_do_not_wait_for_an_ack():
+    """Head and body are written one after another; with Nagle's algorithm on the body would wait 40 ms at each request."""
+    from ner_elmo.commands_serve import listen
+
+    with listen(ServeOptions(port=0)) as listening, socket.create_connection(listening.getsockname()) as _:
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

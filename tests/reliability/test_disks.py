@@ -7,13 +7,10 @@ from pathlib import Path
 import pytest
 from conftest import PROJECT
 
-import biLM.__main__
-import ner_elmo.__main__
-from biLM.errors import EXIT_USER_ERROR, run_command
+from biLM.errors import EXIT_USER_ERROR
 from ner_elmo.formats.table import FORMATS
 
 SAMPLE = PROJECT / "data" / "sample"
-MAIN = {"biLM": biLM.__main__, "ner_elmo": ner_elmo.__main__}
 # what each command writes: its output, then its arguments
 BILM = {
     "prepare": ("out", "prepare", "{text}", "--out", "{out}"),
@@ -39,15 +36,10 @@ TAGGER = {
 COMMANDS = [("biLM", name) for name in BILM] + [("ner_elmo", name) for name in TAGGER]
 
 
-def run(module: str, *arguments: str) -> int:
-    args = MAIN[module].parser().parse_args(arguments)
-    return run_command(f"{module} {args.command}", lambda: args.run(args))
-
-
 @pytest.fixture(scope="module")
 def inputs(small_weights, small_model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("inputs")
-    lines = [f"The ferry {k} left the harbour of {k} islands at dawn ." for k in range(400)]
+    lines = [f"The ferry {k} left the harbour of {k} islands at dawn ." for k in range(2000)]
     (folder / "text.txt").write_text("\n".join(lines) + "\n")
     words = ["<S>", "</S>", "<UNK>", *(f"word{k}" for k in range(3000))]
     (folder / "vocab.txt").write_text("\n".join(words) + "\n")
@@ -63,8 +55,8 @@ def arguments(module: str, name: str, place: Path, inputs: dict[str, Path]) -> l
     return [word.format(out=place / out, **inputs) for word in words]
 
 
-def last_line(capfd) -> str:
-    return capfd.readouterr().err.strip().splitlines()[-1]
+def last_line(command) -> str:
+    return command.said.strip().splitlines()[-1]
 
 
 def contents(place: Path) -> dict[str, bytes]:
@@ -73,19 +65,20 @@ def contents(place: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("full_disk", ["8k"], indirect=True)
 @pytest.mark.parametrize(("module", "name"), COMMANDS)
-def test_a_full_disk(full_disk, inputs, module, name, capfd):
+def test_a_full_disk(start, full_disk, inputs, module, name, tmp_path):
     words = arguments(module, name, full_disk, inputs)
     kept = Path(full_disk / "kept.txt")
     kept.write_text("kept")
-    assert run(module, *words) == EXIT_USER_ERROR
-    said = last_line(capfd)
+    command = start(tmp_path, module, *words)
+    assert command.end() == EXIT_USER_ERROR, command.said
+    said = last_line(command)
     assert said.startswith(f"{module} {words[0]}: error: {full_disk}/")
     assert said.endswith("No space left on device.")
     assert contents(full_disk) == {"kept.txt": b"kept"}
 
 
 @pytest.mark.parametrize(("module", "name"), COMMANDS)
-def test_a_place_that_cannot_be_written(inputs, module, name, capfd, tmp_path):
+def test_a_place_that_cannot_be_written(start, inputs, module, name, tmp_path):
     place = tmp_path / "disk"
     place.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(place)], capture_output=True, check=False)
@@ -93,10 +86,11 @@ def test_a_place_that_cannot_be_written(inputs, module, name, capfd, tmp_path):
         pytest.skip(f"cannot mount a file system here: {mounted.stderr.decode().strip()}")
     try:
         words = arguments(module, name, place, inputs)
-        assert run(module, *words) == EXIT_USER_ERROR
+        command = start(tmp_path, module, *words)
+        assert command.end() == EXIT_USER_ERROR, command.said
     finally:
         subprocess.run(["umount", str(place)], check=True)
-    said = last_line(capfd)
+    said = last_line(command)
     assert said.startswith(f"{module} {words[0]}: error: {place}")
     assert "Read-only file system" in said
 

@@ -47,18 +47,18 @@ def hidden(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.name.startswith(".") and path.suffix != ".lock"]
 
 
-def test_training_a_tagger(annotated, tmp_path):
+def test_training_a_tagger(start, annotated, tmp_path):
     """The model's directory always holds one model or another as a whole, also when it is replaced."""
     rng, output, cache = random.Random(1), tmp_path / "out" / "model", tmp_path / "cache"
     files = [word for side in ("train", "dev", "test") for word in (f"--{side}", annotated)]
     arguments = ("train", *files, "--epochs", 1, "--hidden-size", 8, "--output", output, "--cache-dir", cache, "--overwrite")
-    command = Command(tmp_path, "ner_elmo", *arguments)
-    start = time.monotonic()
+    command = start(tmp_path, "ner_elmo", *arguments)
+    begin = time.monotonic()
     assert command.end() == 0, command.said
-    whole = time.monotonic() - start
+    whole = time.monotonic() - begin
     kills = in_writing = 0
     while kills < FAULTS:
-        command = Command(tmp_path, "ner_elmo", *arguments, "--learning-rate", 0.001 * (kills + 1))
+        command = start(tmp_path, "ner_elmo", *arguments, "--learning-rate", 0.001 * (kills + 1))
         if kills % 2:  # at any time, and while the model is written
             time.sleep(rng.uniform(0, whole))
         else:
@@ -76,13 +76,13 @@ def test_training_a_tagger(annotated, tmp_path):
         json.loads((output / "scores.json").read_text())
         assert (output / "history.csv").read_text().count("\n") == 2
     assert in_writing
-    command = Command(tmp_path, "ner_elmo", *arguments)
+    command = start(tmp_path, "ner_elmo", *arguments)
     assert command.end() == 0, command.said
     assert not hidden(output.parent)
     assert not list(output.rglob(".*"))
 
 
-def test_training_a_bilm(tmp_path):
+def test_training_a_bilm(start, tmp_path):
     """What was killed goes on and ends as if it never had been."""
     from test_resume import assert_equal_runs
 
@@ -97,12 +97,12 @@ def test_training_a_bilm(tmp_path):
         "--lstm-projection-dim", 4, "--char-cnn-filters", "[[1, 4], [3, 4]]", "--batch-size", 4, "--unroll-steps", 5,
         "--n-negative-samples-batch", 50, "--max-steps", n_steps, "--eval-steps", 1, "--seed", 5, "--out", out,
     )  # fmt: skip
-    command = Command(tmp_path, "biLM", *begin("whole"))
+    command = start(tmp_path, "biLM", *begin("whole"))
     assert command.end() == 0, command.said
     run, kills = tmp_path / "run", 0
     while True:
         resumed = (run / "training.json").exists()
-        command = Command(tmp_path, "biLM", *(("train", "--resume", "run") if resumed else begin("run")))
+        command = start(tmp_path, "biLM", *(("train", "--resume", "run") if resumed else begin("run")))
         before = checkpoints(run / "checkpoints")[-1:]
         if kills >= FAULTS:
             break
@@ -119,14 +119,14 @@ def test_training_a_bilm(tmp_path):
     assert_equal_runs(run, tmp_path / "whole")
 
 
-def test_building_the_cache(annotated, tmp_path):
+def test_building_the_cache(start, annotated, tmp_path):
     """Whatever is in the cache after a kill is what the biLM computes."""
     rng, folder = random.Random(3), tmp_path / "cache"
     sentences = [sentence.tokens for sentence in read_sentences([str(SAMPLE / "train.conll")])]
     bilm = load_bilm(str(PROJECT / "data" / "bilm"))
     arguments = ("train", "--train", SAMPLE / "train.conll", "--dev", annotated, "--test", annotated, "--cache-dir", folder)
     for kills in range(FAULTS):
-        command = Command(tmp_path, "ner_elmo", *arguments, "--output", tmp_path / "out" / str(kills))
+        command = start(tmp_path, "ner_elmo", *arguments, "--output", tmp_path / "out" / str(kills))
         wait_for(command, lambda: any(folder.glob("*/*.partial")))
         time.sleep(rng.uniform(0, 1.5))
         command.kill()
@@ -139,12 +139,12 @@ def test_building_the_cache(annotated, tmp_path):
             for path in segment.iterdir():
                 path.unlink()
             segment.rmdir()
-    command = Command(tmp_path, "ner_elmo", *arguments, "--epochs", 1, "--output", tmp_path / "out" / "last")
+    command = start(tmp_path, "ner_elmo", *arguments, "--epochs", 1, "--output", tmp_path / "out" / "last")
     assert command.end() == 0, command.said
     assert not list(folder.rglob("*.partial"))
 
 
-def test_writing_a_file(tmp_path):
+def test_writing_a_file(start, tmp_path):
     """A converted file and prepared text are whole, or not there, or what they were before."""
     rng = random.Random(4)
     text = tmp_path / "text.txt"
@@ -156,7 +156,7 @@ def test_writing_a_file(tmp_path):
     for name, arguments in outputs.items():
         out = tmp_path / name
         for kill in range(FAULTS):
-            command = Command(tmp_path, *arguments)
+            command = start(tmp_path, *arguments)
             wait_for(command, lambda name=name: any(name in path.name for path in hidden(tmp_path)))
             time.sleep(rng.uniform(0, 0.3 if kill % 2 else 0.02))
             if not command.kill():
@@ -167,6 +167,6 @@ def test_writing_a_file(tmp_path):
                 assert (out / "report.json").exists()
                 for path in [*out.rglob("*")][::-1]:
                     path.unlink() if path.is_file() else path.rmdir()
-        command = Command(tmp_path, *arguments)
+        command = start(tmp_path, *arguments)
         assert command.end() == 0, command.said
         assert not hidden(tmp_path)

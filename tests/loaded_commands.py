@@ -21,6 +21,7 @@ class Command:
 
     def __init__(self, folder: Path, module: str, *arguments: object, limit: int | None = None):
         self.log = folder / f"{module}.log"
+        self.log.touch()
         self.process = _CONTEXT.Process(
             target=_run, args=(str(folder), str(self.log), module, list(map(str, arguments)), limit)
         )
