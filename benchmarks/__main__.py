@@ -151,10 +151,14 @@ def prediction_growth(place: Place) -> Row:
 
 
 def serving(place: Place) -> Row:
-    """One sentence a request, by concurrent clients; and with each sentence tagged alone."""
-    command = ("serving", "--model", place.model(), "--annotated", place.annotated("test"), "--limit", 600, "--clients")
-    row = {f"{n} clients": place.once(*command, n) for n in (32, 16, 8, 1)}
-    return Row("serve", row | {f"{n} clients, one by one": place.once(*command, n, "--batch-tokens", 1) for n in (32, 8, 1)})
+    """One sentence a request, by concurrent clients and by one; with each sentence tagged alone; and without a server."""
+    text = ("--model", place.model(), "--annotated", place.annotated("test"), "--limit", 600)
+    return Row("serve", {
+        "16 clients": place.once("serving", *text, "--clients", 16),
+        "1 client": place.once("serving", *text, "--clients", 1),
+        "16 clients, one by one": place.once("serving", *text, "--clients", 16, "--batch-tokens", 1),
+        "the same sentences without a server": place.once("prediction", *text),
+    })  # fmt: skip
 
 
 def sentence(place: Place) -> Row:
