@@ -129,13 +129,15 @@ def restore(directory: Path) -> None:
 
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Holds what `path` names for this process alone, by a lock on a hidden file beside it that goes with the process.
+    """Holds what `path` names for this process alone, by a lock on a hidden file beside it that goes with the process. Leaves no
+    directory behind that was not there and in which nothing was put.
 
     Raises: InputError where another process holds it.
     """
     from filelock import FileLock, Timeout  # a tenth of a second, which `--help` need not wait
 
     path = path.absolute()
+    is_new = not path.parent.exists()
     lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
     try:
         lock.acquire()
@@ -146,6 +148,8 @@ def alone(path: Path) -> Iterator[None]:
     finally:
         Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
+        if is_new and not any(path.parent.iterdir()):
+            path.parent.rmdir()
 
 
 def read_object(path: str | Path) -> dict[str, Any]:
