@@ -129,8 +129,8 @@ def restore(directory: Path) -> None:
 
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Holds what `path` names for this process alone, by a lock on a hidden file beside it that goes with the process. Leaves no
-    directory behind that was not there and in which nothing was put.
+    """Holds what `path` names for this process alone, by a lock on a hidden file beside it that goes with the process.
+    A directory that was made for it and holds nothing else goes, too.
 
     Raises: InputError where another process holds it.
     """
