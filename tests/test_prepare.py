@@ -118,7 +118,7 @@ def test_sources_that_are_not_there(tmp_path):
         prepare.find_sources([str(tmp_path / "gone")])
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").write_text("x")
-    with pytest.raises(InputError, match="full: must be a new or an empty directory"):
+    with pytest.raises(InputError, match="full: must be a new directory, or an empty one"):
         prepare.prepare([str(tmp_path / "full" / "x")], tmp_path / "full")
 
 
