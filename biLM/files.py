@@ -9,11 +9,11 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from biLM.errors import InputError
+from biLM.errors import DISK, InputError
 
 MAX_OBJECT_BYTES = 2**28
 
@@ -45,7 +45,8 @@ def remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()
 
 
 @contextmanager
@@ -67,13 +68,14 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def _naming(path: Path, partial: Path) -> Iterator[None]:
-    """Turns what libraries make of a full disk or a broken one into an OSError that names `path`."""
+    """Lets errors about `partial`, and what libraries make of a full disk, name `path`."""
     try:
         yield
     except Exception as error:
         number = errno.ENOSPC if os.strerror(errno.ENOSPC) in str(error) else getattr(error, "errno", None)
         filename = getattr(error, "filename", None)
-        if number is None or (filename is not None and not str(filename).startswith(str(partial))):
+        is_ours = number in DISK if filename is None else str(filename).startswith(str(partial))
+        if number is None or not is_ours:
             raise
         raise OSError(number, os.strerror(number), str(path)) from error
 
@@ -93,11 +95,13 @@ def check_free(directory: Path) -> None:
 def whole_directory(directory: Path, replace: bool = False) -> Iterator[Path]:
     """Gives a directory beside `directory` to fill. It takes its place when the block ends well, and goes otherwise.
 
-    replace: in place of what is there. A process that is killed between the two renamings leaves that under
-    `kept_name(directory)`; `restore` puts it back.
+    replace: in place of what is there, which is kept until then. A process that is killed between the two renamings leaves
+    it under a hidden name; `restore` puts it back.
     Raises: InputError where `directory` holds something already and `replace` is false.
     """
-    if not replace:
+    if replace:
+        restore(directory)
+    else:
         check_free(directory)
     directory.absolute().parent.mkdir(parents=True, exist_ok=True)
     partial = partial_of(directory)
@@ -109,20 +113,21 @@ def whole_directory(directory: Path, replace: bool = False) -> Iterator[Path]:
                 if path.is_file():
                     _to_disk(path)
             if replace and directory.exists():
-                os.replace(directory, kept_name(directory))
+                os.replace(directory, _kept(directory))
             os.replace(partial, directory)
-        remove(kept_name(directory))
     finally:
         remove(partial)
+        if replace:
+            restore(directory)
 
 
-def kept_name(directory: Path) -> Path:
+def _kept(directory: Path) -> Path:
     return directory.absolute().with_name(f".{directory.absolute().name}.replaced")
 
 
 def restore(directory: Path) -> None:
-    """Puts back what `whole_directory` was about to replace when its process was killed."""
-    kept = kept_name(directory)
+    """Puts back what `whole_directory` was about to replace, or removes it where it was replaced."""
+    kept = _kept(directory)
     if kept.is_dir():
         remove(kept) if directory.exists() else os.replace(kept, directory)
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -34,6 +35,14 @@ class Command:
     @property
     def said(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def wait_for(self, happened: Callable[[], bool]) -> bool:
+        """Whether it happened before the command ended."""
+        while self.is_running:
+            if happened():
+                return True
+            time.sleep(0.0005)
+        return False
 
     def kill(self) -> bool:
         """Kills it without warning; says whether it had been running still."""

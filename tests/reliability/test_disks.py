@@ -8,7 +8,7 @@ import pytest
 from conftest import PROJECT
 
 from biLM.errors import EXIT_USER_ERROR
-from ner_elmo.formats.table import FORMATS
+from biLM.files import restore, whole_directory, whole_file
 
 SAMPLE = PROJECT / "data" / "sample"
 # what each command writes: its output, then its arguments
@@ -30,11 +30,10 @@ TAGGER = {
     "report": ("out.html", "report", "{model}", "--test", "{annotated}", "--out", "{out}"),
     "saved_model": ("out", "export", "{model}", "--format", "saved_model", "--out", "{out}"),
     "onnx": ("out", "export", "{model}", "--format", "onnx", "--out", "{out}"),
-    **{f"convert to {name}": (f"out{'' if name == 'datasets' else '.x'}", "convert", "{sample}", "{out}", "--to", name)
-       for name in FORMATS},
+    **{f"convert to {name}": ("out", "convert", "{sample}", "{out}", "--to", name)
+       for name in ("jsonl", "spacy", "datasets")},
 }  # fmt: skip
 COMMANDS = [("biLM", name) for name in BILM] + [("ner_elmo", name) for name in TAGGER]
-SOME = [(module, name) for module, name in COMMANDS if name in BILM or not name.startswith("convert to ") or "jsonl" in name]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +77,7 @@ def test_a_full_disk(start, full_disk, inputs, module, name, tmp_path):
     assert contents(full_disk) == {"kept.txt": b"kept"}
 
 
-@pytest.mark.parametrize(("module", "name"), SOME)
+@pytest.mark.parametrize(("module", "name"), COMMANDS)
 def test_a_place_that_cannot_be_written(start, inputs, module, name, tmp_path):
     place = tmp_path / "disk"
     place.mkdir()
@@ -108,3 +107,30 @@ def test_standard_output_on_a_full_disk(small_model, words):
         )
     assert done.returncode == EXIT_USER_ERROR
     assert done.stderr.strip().splitlines()[-1].endswith("error: standard output: No space left on device.")
+
+
+def test_what_is_replaced_stays_until_the_new_one_is_whole(tmp_path):
+    directory = tmp_path / "model"
+    directory.mkdir()
+    (directory / "old").touch()
+    with pytest.raises(ZeroDivisionError), whole_directory(directory, replace=True) as partial:
+        (partial / "new").touch()
+        raise ZeroDivisionError
+    assert [path.name for path in tmp_path.rglob("*")] == ["model", "old"]
+    directory.rename(tmp_path / ".model.replaced")  # a process was killed here, between two renamings
+    restore(directory)
+    assert [path.name for path in tmp_path.rglob("*")] == ["model", "old"]
+    with whole_directory(directory, replace=True) as partial:
+        (partial / "new").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["model", "new"]
+
+
+def test_a_file_that_cannot_take_its_place_names_it(tmp_path):
+    """Nothing but a full disk is blamed on the file; what else goes wrong meanwhile keeps its own name."""
+    (tmp_path / "out").mkdir()
+    with pytest.raises(IsADirectoryError) as raised, whole_file(tmp_path / "out") as partial:
+        partial.touch()
+    assert raised.value.filename == str(tmp_path / "out")
+    with pytest.raises(BrokenPipeError) as broken, whole_file(tmp_path / "other"):
+        raise BrokenPipeError(32, "Broken pipe")
+    assert broken.value.filename is None

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import PROJECT
-from loaded_commands import Command
 
 from biLM import load_bilm
 from biLM.checkpoint import checkpoints
@@ -31,15 +30,6 @@ def annotated(tmp_path_factory):
     path = tmp_path_factory.mktemp("annotated") / "few.conll"
     path.write_text("\n\n".join((SAMPLE / "train.conll").read_text().split("\n\n")[:60]) + "\n")
     return path
-
-
-def wait_for(command: Command, happened) -> bool:
-    """Whether it happened before the command ended."""
-    while command.is_running:
-        if happened():
-            return True
-        time.sleep(0.0005)
-    return False
 
 
 def hidden(folder: Path) -> list[Path]:
@@ -62,7 +52,7 @@ def test_training_a_tagger(start, annotated, tmp_path):
         if kills % 2:  # at any time, and while the model is written
             time.sleep(rng.uniform(0, whole))
         else:
-            wait_for(command, lambda: any(path.suffix == ".partial" for path in hidden(output.parent)))
+            command.wait_for(lambda: any(path.suffix == ".partial" for path in hidden(output.parent)))
             time.sleep(rng.uniform(0, 0.05))
         if not command.kill():
             continue
@@ -109,7 +99,7 @@ def test_training_a_bilm(start, tmp_path):
         if kills % 2:
             time.sleep(rng.uniform(0, 3))
         else:
-            wait_for(command, lambda before=before: checkpoints(run / "checkpoints")[-1:] != before)
+            command.wait_for(lambda before=before: checkpoints(run / "checkpoints")[-1:] != before)
             time.sleep(rng.uniform(0, 0.2))
         killed = command.kill()
         kills += killed
@@ -127,7 +117,7 @@ def test_building_the_cache(start, annotated, tmp_path):
     arguments = ("train", "--train", SAMPLE / "train.conll", "--dev", annotated, "--test", annotated, "--cache-dir", folder)
     for kills in range(FAULTS):
         command = start(tmp_path, "ner_elmo", *arguments, "--output", tmp_path / "out" / str(kills))
-        wait_for(command, lambda: any(folder.glob("*/*.partial")))
+        command.wait_for(lambda: any(folder.glob("*/*.partial")))
         time.sleep(rng.uniform(0, 1.5))
         command.kill()
         here = Cache(folder, 0)  # adds nothing
@@ -157,7 +147,7 @@ def test_writing_a_file(start, tmp_path):
         out = tmp_path / name
         for kill in range(FAULTS):
             command = start(tmp_path, *arguments)
-            wait_for(command, lambda name=name: any(name in path.name for path in hidden(tmp_path)))
+            command.wait_for(lambda name=name: any(name in path.name for path in hidden(tmp_path)))
             time.sleep(rng.uniform(0, 0.3 if kill % 2 else 0.02))
             if not command.kill():
                 assert out.exists(), command.said

@@ -2,12 +2,11 @@
 
 import os
 import random
+import re
 import signal
-import time
 
 import pytest
 from conftest import PROJECT
-from loaded_commands import Command
 from small_runs import new_run
 
 from biLM.checkpoint import checkpoints
@@ -29,16 +28,10 @@ def text(tmp_path):
     return path
 
 
-def wait_for(command: Command, happened) -> None:
-    while not happened():
-        assert command.is_running, command.said
-        time.sleep(0.01)
-
-
 def test_two_runs_on_one_output(start, tmp_path):
     output = tmp_path / "out" / "model"
     first = start(tmp_path, "ner_elmo", *TAGGER, "--output", output, "--epochs", 1)
-    wait_for(first, (tmp_path / "out" / ".model.lock").exists)
+    assert first.wait_for((tmp_path / "out" / ".model.lock").exists), first.said
     other = start(tmp_path / "out", "ner_elmo", *TAGGER, "--output", output, "--overwrite")
     assert other.end() == EXIT_USER_ERROR
     assert other.said == (
@@ -51,32 +44,10 @@ def test_two_runs_on_one_output(start, tmp_path):
 
 
 def test_two_runs_that_go_on_with_one_bilm(start, text, tmp_path):
-    shape = (
-        "--preset",
-        "tiny",
-        "--lstm-dim",
-        8,
-        "--lstm-projection-dim",
-        4,
-        "--char-cnn-filters",
-        "[[1, 4], [3, 4]]",
-        "--eval-steps",
-        1,
-    )
-    size = (
-        "--batch-size",
-        4,
-        "--unroll-steps",
-        5,
-        "--n-negative-samples-batch",
-        50,
-        "--max-steps",
-        10**6,
-        "--eval-steps",
-        1,
-    )
-    first = start(tmp_path, "biLM", "train", "--train", text, "--out", "run", *shape, *size)
-    wait_for(first, lambda: any((tmp_path / "run" / "checkpoints").glob("*.npz")))
+    shape = ("--preset", "tiny", "--lstm-dim", 8, "--lstm-projection-dim", 4, "--char-cnn-filters", "[[1, 4], [3, 4]]")
+    steps = ("--batch-size", 4, "--unroll-steps", 5, "--max-steps", 10**6, "--eval-steps", 1)
+    first = start(tmp_path, "biLM", "train", "--train", text, "--out", "run", *shape, *steps)
+    assert first.wait_for(lambda: any((tmp_path / "run" / "checkpoints").glob("*.npz"))), first.said
     (tmp_path / "other").mkdir()
     other = start(tmp_path / "other", "biLM", "train", "--resume", tmp_path / "run")
     assert other.end() == EXIT_USER_ERROR
@@ -90,7 +61,7 @@ def test_two_runs_that_go_on_with_one_bilm(start, text, tmp_path):
 def test_a_tagger_that_is_stopped_keeps_its_best_epoch(start, tmp_path, number):
     output = tmp_path / "model"
     command = start(tmp_path, "ner_elmo", *TAGGER, "--output", output, "--epochs", 1000, "--patience", 1000)
-    wait_for(command, lambda: " 2 " in command.said and "epoch" in command.said)
+    assert command.wait_for(lambda: re.search(r"^ +2 +\d", command.said, re.MULTILINE)), command.said
     command.send(number)
     assert command.end() == 0, command.said
     assert "interrupted: going on with the best epoch so far" in command.said
@@ -100,7 +71,7 @@ def test_a_tagger_that_is_stopped_keeps_its_best_epoch(start, tmp_path, number):
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, EXIT_INTERRUPTED), (signal.SIGTERM, EXIT_TERMINATED)])
 def test_what_is_stopped_before_it_has_anything_leaves_nothing(start, tmp_path, number, status):
     command = start(tmp_path, "biLM", "prepare", SAMPLE / "train.conll", *[SAMPLE / "dev.conll"] * 200, "--out", "out")
-    wait_for(command, lambda: any(path.suffix == ".partial" for path in tmp_path.iterdir()))
+    assert command.wait_for(lambda: any(path.suffix == ".partial" for path in tmp_path.iterdir())), command.said
     command.send(number)
     assert command.end() == status
     assert command.said.endswith("biLM prepare: interrupted.\n")
