@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -70,7 +71,8 @@ def _run(folder: str, log: str, module: str, arguments: Sequence[str], limit: in
     descriptor = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
-    sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, encoding="utf-8", closefd=False) for number in (1, 2))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job, as the tests may be, ignores it
     if limit is not None:
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     args = importlib.import_module(f"{module}.__main__").parser().parse_args(arguments)
