@@ -28,9 +28,10 @@ def token_vector(token: str, weights: dict, options: dict) -> np.ndarray:
     found = []
     for number, (width, count) in enumerate(cnn["filters"]):
         kernel, bias = weights[f"CNN/W_cnn_{number}"][0], weights[f"CNN/b_cnn_{number}"]
-        windows = [np.einsum("wd,wdn->n", characters[p : p + width], kernel) + bias for p in range(limit - width + 1)]
+        windows = np.lib.stride_tricks.sliding_window_view(characters, width, axis=0)  # (position, 16, width)
+        sums = np.tensordot(windows, kernel, axes=([2, 1], [0, 1])) + bias
         activation = np.tanh if cnn["activation"] == "tanh" else lambda x: np.maximum(x, 0)
-        found.append(activation(np.max(windows, axis=0)))
+        found.append(activation(sums.max(axis=0)))
         assert found[-1].shape == (count,)
     x = np.concatenate(found)
     for number in range(cnn.get("n_highway") or 0):

@@ -3,16 +3,14 @@
 import json
 import os
 import random
+import shutil
 import signal
-import subprocess
-import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from conftest import PROJECT
 
 from biLM import InputError
 from biLM.__main__ import parser
@@ -41,26 +39,16 @@ def text(tmp_path_factory):
     return folder
 
 
-def start(text: Path, out: Path, *more: str) -> list[str]:
+def new_run(text: Path, out: Path) -> list[str]:
+    """The arguments of `train`."""
     shards, heldout = [str(text / "a.txt"), str(text / "b.txt")], str(text / "heldout.txt")
-    return ["--train", *shards, "--heldout", heldout, "--vocab", str(text / "vocab.txt"), "--out", str(out), *FLAGS, *more]
-
-
-def launch(arguments: list[str]) -> subprocess.Popen:
-    command = [sys.executable, "-m", "biLM", "train", *arguments]
-    return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def finish(arguments: list[str]) -> subprocess.CompletedProcess:
-    process = launch(arguments)
-    out, err = process.communicate()
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+    return ["--train", *shards, "--heldout", heldout, "--vocab", str(text / "vocab.txt"), "--out", str(out), *FLAGS]
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(text, tmp_path_factory):
     out = tmp_path_factory.mktemp("whole") / "run"
-    args = parser().parse_args(["train", *start(text, out)])
+    args = parser().parse_args(["train", *new_run(text, out)])
     args.run(args)
     return out
 
@@ -91,58 +79,49 @@ def assert_equal_runs(one: Path, other: Path) -> None:
     assert history(one) == history(other)
 
 
+def new_in(run: Path, pattern: str) -> Callable[[], bool]:
+    """Whether a file of this kind has come into the checkpoints since now."""
+    seen = set((run / "checkpoints").glob("*.npz"))
+    return lambda: bool(set((run / "checkpoints").glob(pattern)) - seen)
+
+
 @pytest.mark.slow
-def test_a_run_killed_again_and_again_ends_as_if_it_never_was(text, uninterrupted, tmp_path):
+def test_a_run_killed_again_and_again_ends_as_if_it_never_was(text, uninterrupted, start, tmp_path):
     out = tmp_path / "run"
-    process, killed_while_writing, kills = launch(start(text, out)), 0, 0
-    wanted = {"*.npz": 1, ".*.partial": 2}  # kills after a checkpoint, kills while one is written
-    while process.poll() is None:
-        pattern = "*.npz" if wanted["*.npz"] else ".*.partial"
-        seen = set((out / "checkpoints").glob("*.npz"))
-        while process.poll() is None and wanted[pattern]:
-            fresh = set((out / "checkpoints").glob(pattern)) - seen
-            if fresh:
-                process.kill()
-                process.communicate()
-                kills += 1
-                wanted[pattern] -= 1
-                killed_while_writing += bool(list((out / "checkpoints").glob(".*.partial")))
-                process = launch(["--resume", str(out)])
-                break
-            time.sleep(0.0005)
-        if not any(wanted.values()):
-            break
-    _, err = process.communicate()
-    assert process.returncode == 0, err
-    assert kills >= 2
+    arguments, killed_while_writing = new_run(text, out), 0
+    for pattern in ("*.npz", ".*.partial", ".*.partial"):  # after a checkpoint, and while one is written
+        written = new_in(out, pattern)
+        command = start(tmp_path, "biLM", "train", *arguments)
+        arguments = ["--resume", out]
+        assert command.wait_for(written), command.said
+        assert command.kill()
+        killed_while_writing += bool(list((out / "checkpoints").glob(".*.partial")))
     assert killed_while_writing >= 1
+    command = start(tmp_path, "biLM", "train", *arguments)
+    assert command.end() == 0, command.said
     assert not list(out.rglob(".*.partial"))
     assert_equal_runs(out, uninterrupted)
 
 
-def test_a_stopped_run_says_where_and_goes_on(text, uninterrupted, tmp_path):
-    arguments = start(text, tmp_path / "run")
+def test_a_stopped_run_says_where_and_goes_on(text, uninterrupted, start, tmp_path):
+    out = tmp_path / "run"
+    arguments = new_run(text, out)
     for number in (signal.SIGTERM, signal.SIGINT):
-        seen = checkpoints(tmp_path / "run" / "checkpoints")
-        process = launch(arguments)
-        while checkpoints(tmp_path / "run" / "checkpoints") == seen:
-            assert process.poll() is None
-            time.sleep(0.01)
-        process.send_signal(number)
-        _, err = process.communicate()
-        assert process.returncode == 1
-        last = err.strip().splitlines()[-1]
+        written = new_in(out, "*.npz")
+        command = start(tmp_path, "biLM", "train", *arguments)
+        assert command.wait_for(written), command.said
+        command.send(number)
+        assert command.end() == 1
+        last = command.said.strip().splitlines()[-1]
         assert last.startswith(f"biLM train: {signal.Signals(number).name}: stopped at step ")
-        assert last.endswith(f"Go on with: --resume {tmp_path / 'run'}")
-        arguments = ["--resume", str(tmp_path / "run")]
-    done = finish(arguments)
-    assert done.returncode == 0, done.stderr
-    assert_equal_runs(tmp_path / "run", uninterrupted)
+        assert last.endswith(f"Go on with: --resume {out}")
+        arguments = ["--resume", out]
+    command = start(tmp_path, "biLM", "train", *arguments)
+    assert command.end() == 0, command.said
+    assert_equal_runs(out, uninterrupted)
 
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(text, uninterrupted, tmp_path):
-    import shutil
-
     out = tmp_path / "run"
     shutil.copytree(uninterrupted, out)
     before, last = checkpoints(out / "checkpoints")
@@ -161,8 +140,6 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(text, uninterrupted, t
 
 
 def test_checkpoints_are_refused_after_changes(uninterrupted, tmp_path):
-    import shutil
-
     shutil.copytree(uninterrupted, tmp_path / "run")
     options = json.loads((tmp_path / "run" / "options.json").read_text())
     options["lstm"]["dim"] = 25
@@ -183,10 +160,10 @@ def test_two_checkpoints_are_kept_and_none_is_half_written(tmp_path):
     assert [path.name for path in checkpoints(tmp_path)] == ["step-000000002.npz", "step-000000003.npz"]
 
 
-def test_a_full_disk_is_said_and_the_last_checkpoint_stays(text, full_disk):
-    done = finish(start(text, full_disk / "run"))
-    assert done.returncode == 2
-    last = done.stderr.strip().splitlines()[-1]
+def test_a_full_disk_is_said_and_the_last_checkpoint_stays(text, full_disk, start, tmp_path):
+    command = start(tmp_path, "biLM", "train", *new_run(text, full_disk / "run"))
+    assert command.end() == 2
+    last = command.said.strip().splitlines()[-1]
     assert last.startswith("biLM train: error: ") and last.endswith("No space left on device.")
     assert str(full_disk / "run") in last
     assert not list(full_disk.rglob(".*.partial"))
@@ -199,7 +176,7 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_stays(text, full_disk):
     [
         (lambda text, run: ["--resume", str(run), "--seed", "3"], "takes every option from the run. Received also: --seed."),
         (lambda text, run: ["--resume", str(text)], "training.json: no such file"),
-        (start, "holds a run already. Go on with it: `--resume"),
+        (new_run, "holds a run already. Go on with it: `--resume"),
     ],
 )
 def test_resume_takes_no_other_option_and_needs_a_run(text, uninterrupted, arguments, message):
