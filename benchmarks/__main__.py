@@ -151,13 +151,14 @@ def prediction_growth(place: Place) -> Row:
 
 
 def serving(place: Place) -> Row:
-    """One sentence a request, by concurrent clients and by one; with each sentence tagged alone; and without a server."""
-    text = ("--model", place.model(), "--annotated", place.annotated("test"), "--limit", 600)
+    """Clients with a paragraph or a sentence a request; each sentence tagged alone; one client; no server."""
+    text = ("--model", place.model(), "--annotated", place.annotated("test"), "--limit")
     return Row("serve", {
-        "16 clients": place.once("serving", *text, "--clients", 16),
-        "1 client": place.once("serving", *text, "--clients", 1),
-        "16 clients, one by one": place.once("serving", *text, "--clients", 16, "--batch-tokens", 1),
-        "the same sentences without a server": place.once("prediction", *text),
+        "16 clients, 8 sentences a request": place.once("serving", *text, 2400, "--clients", 16, "--sentences", 8),
+        "16 clients, a sentence a request": place.once("serving", *text, 600, "--clients", 16),
+        "16 clients, one by one": place.once("serving", *text, 600, "--clients", 16, "--batch-tokens", 1),
+        "1 client": place.once("serving", *text, 600, "--clients", 1),
+        "the same sentences without a server": place.once("prediction", *text, 2400),
     })  # fmt: skip
 
 

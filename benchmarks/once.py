@@ -168,8 +168,8 @@ def prediction(args: argparse.Namespace) -> dict:
 
 
 def serving(args: argparse.Namespace) -> dict:
-    """`python -m ner_elmo serve` on loopback, a sentence a request, each client one request at a time. p50_ms, p95_ms: from
-    request to answer, of all requests; clients run on the same cores."""
+    """`python -m ner_elmo serve` on loopback, so many sentences a request, each client one request at a time. p50_ms,
+    p95_ms: from request to answer, of all requests; clients run on the same cores."""
     import numpy as np
 
     from benchmarks.clients import Load, serving_process
@@ -177,14 +177,16 @@ def serving(args: argparse.Namespace) -> dict:
 
     text = [sentence.tokens for sentence in read_annotated([args.annotated]) if 5 <= len(sentence.tokens) <= 50]
     text = (text * (1 + args.limit // len(text)))[: args.limit]
+    sentences = [" ".join(tokens) for tokens in text]
+    requests = [" ".join(sentences[start : start + args.sentences]) for start in range(0, len(text), args.sentences)]
     with serving_process("--model", args.model, "--batch-tokens", str(args.batch_tokens)) as port:
         load = Load(port, args.clients)
-        load.run([" ".join(tokens) for tokens in text[: args.limit // 4]])
-        seconds, milliseconds = load.run([" ".join(tokens) for tokens in text])
+        load.run(requests[: len(requests) // 4])
+        seconds, milliseconds = load.run(requests)
     p50, p95 = np.percentile(milliseconds, [50, 95])
     return {
         "tokens_per_second": sum(map(len, text)) / seconds,
-        "requests_per_second": len(text) / seconds,
+        "requests_per_second": len(requests) / seconds,
         "p50_ms": float(p50),
         "p95_ms": float(p95),
     }
@@ -254,12 +256,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         training: ("--shape", "--text", "--steps", "--negatives", "--vocabulary"),
         epoch: ("--weights", "--annotated", "--limit"),
         prediction: ("--model", "--annotated", "--limit"),
-        serving: ("--model", "--annotated", "--limit", "--clients", "--batch-tokens"),
+        serving: ("--model", "--annotated", "--limit", "--clients", "--sentences", "--batch-tokens"),
         sentence: ("--model", "--limit"),
         scale: ("--model", "--text", "--actors", "--cpus", "--shard-bytes"),
     }
     numbers = {"--limit": 1000, "--batch-size": 64, "--steps": 15, "--negatives": 2048, "--vocabulary": None}
-    numbers |= {"--clients": 1, "--batch-tokens": 2048, "--actors": 2, "--cpus": 1, "--shard-bytes": 200_000}
+    numbers |= {"--clients": 1, "--sentences": 1, "--batch-tokens": 2048}
+    numbers |= {"--actors": 2, "--cpus": 1, "--shard-bytes": 200_000}
     for measure, flags in options.items():
         one = names.add_parser(measure.__name__, help=(measure.__doc__ or "").partition(".")[0])
         for flag in flags:
