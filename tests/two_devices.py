@@ -20,7 +20,7 @@ CASES = {
     "frozen": EXACT | {"epochs": 50, "learning_rate": 0.03, "ema": 0.5},
     "fine_tuned": EXACT | {"epochs": 3, "train_bilm": True, "output_mix": True, "head": "softmax"},
 }
-ALL_INPUTS = {"epochs": 3, "casing": True, "train_bilm": True, "batch_size": 19}
+ALL_INPUTS = {"epochs": 3, "casing": True, "batch_size": 19}
 
 
 def run(weights: str, devices: int, **changes) -> dict:

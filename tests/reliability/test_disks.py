@@ -17,7 +17,7 @@ BILM = {
     "vocab": ("out.txt", "vocab", "{text}", "--out", "{out}"),
     "embed": ("out.hdf5", "embed", "{bilm}", "{text}", "{out}"),
     "dump-tokens": ("out.hdf5", "dump-tokens", "{bilm}", "{vocabulary}", "{out}"),
-    "picture": ("out.png", "picture", "{bilm}", "{text}", "--words", "dawn", "ferry", "--out", "{out}"),
+    "picture": ("out.png", "picture", "{bilm}", "{few}", "--words", "dawn", "ferry", "--out", "{out}"),
     "projector": ("out", "projector", "{bilm}", "{text}", "--words", "dawn", "ferry", "--out", "{out}"),
     "export-hub": ("out", "export-hub", "{bilm}", "--out", "{out}"),
 }
@@ -41,12 +41,13 @@ def inputs(small_weights, small_model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("inputs")
     lines = [f"The ferry {k} left the harbour of {k} islands at dawn ." for k in range(2000)]
     (folder / "text.txt").write_text("\n".join(lines) + "\n")
+    (folder / "few.txt").write_text("\n".join(lines[:40]) + "\n")  # t-SNE takes its time
     words = ["<S>", "</S>", "<UNK>", *(f"word{k}" for k in range(3000))]
     (folder / "vocab.txt").write_text("\n".join(words) + "\n")
     (folder / "few.conll").write_text("\n\n".join((SAMPLE / "train.conll").read_text().split("\n\n")[:40]) + "\n")
     return {
-        "text": folder / "text.txt", "vocabulary": folder / "vocab.txt", "annotated": folder / "few.conll",
-        "sample": SAMPLE / "train.conll", "bilm": small_weights, "model": small_model,
+        "text": folder / "text.txt", "few": folder / "few.txt", "vocabulary": folder / "vocab.txt",
+        "annotated": folder / "few.conll", "sample": SAMPLE / "train.conll", "bilm": small_weights, "model": small_model,
     }  # fmt: skip
 
 

@@ -37,11 +37,12 @@ def hidden(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.name.startswith(".") and path.suffix != ".lock"]
 
 
-def test_training_a_tagger(start, annotated, tmp_path):
+def test_training_a_tagger(start, annotated, small_weights, tmp_path):
     """The model's directory always holds one model or another as a whole, also when it is replaced."""
     rng, output, cache = random.Random(1), tmp_path / "out" / "model", tmp_path / "cache"
     files = [word for side in ("train", "dev", "test") for word in (f"--{side}", annotated)]
-    arguments = ("train", *files, "--epochs", 1, "--hidden-size", 8, "--output", output, "--cache-dir", cache, "--overwrite")
+    arguments = ("train", *files, "--elmo", small_weights, "--epochs", 1, "--hidden-size", 8, "--batch-size", 60,
+                 "--output", output, "--cache-dir", cache, "--overwrite")  # fmt: skip
     command = start(tmp_path, "ner_elmo", *arguments)
     begin = time.monotonic()
     assert command.end() == 0, command.said
