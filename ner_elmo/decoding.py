@@ -116,9 +116,10 @@ def decode(
     counts = np.maximum(np.asarray(lengths), 1)
     tags = viterbi(emissions, counts, scores)
     found = [tag_set.decode(row[:n]) for row, n in zip(tags, lengths, strict=True)]
-    if not any(found):
+    rows = [row for row, spans in enumerate(found) if spans]
+    if not rows:
         return [[] for _ in found]
-    lattices = forward_backward(emissions, counts, scores)
+    lattices = dict(zip(rows, forward_backward(emissions[rows], counts[rows], scores), strict=True))
     return [
         [(span, span_probability(span, emissions[row], lattices[row], scores, tag_set)) for span in spans]
         for row, spans in enumerate(found)
