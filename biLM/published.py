@@ -22,7 +22,7 @@ from biLM.files import read_object
 from biLM.progress import progress
 
 OFFLINE = "NER_ELMO_OFFLINE"
-TFHUB = "tfhub:"  # `biLM.hub` reads these
+TFHUB = "tfhub:"  # `biLM.tfhub` reads these
 OPTIONS, WEIGHTS, VOCABULARY = "options.json", "weights.hdf5", "vocab.txt"
 NAMES_HELP = "small, medium, original, 5.5B, a URL, hf:REPO or tfhub:HANDLE"
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
+from urllib.error import HTTPError
 
 import numpy as np
 
@@ -151,6 +152,7 @@ def load_hub(name: str, top_layer: int | None = None) -> HubBiLM:
     if "://" not in handle and not Path(handle).is_dir():
         raise InputError(f"{name}: must be a URL or a directory. Received: {handle!r}, which is neither.")
     try:
+        import tensorflow as tf
         import tensorflow_hub as hub
     except ImportError as error:
         raise InputError(f"{name}: needs TensorFlow and tensorflow-hub: {error}.") from error
@@ -159,7 +161,9 @@ def load_hub(name: str, top_layer: int | None = None) -> HubBiLM:
     try:
         path = hub.resolve(handle)
         module = hub.load(path)
-    except (OSError, ValueError, RuntimeError, UnicodeError) as error:  # what the library raises for what it cannot read
+    except (OSError, ValueError, RuntimeError, LookupError, tf.errors.OpError) as error:  # what it raises for damaged files
+        if isinstance(error, HTTPError):
+            error.close()
         raise InputError(f"{name}: cannot be loaded: {' '.join(str(error).split())}") from error
     return HubBiLM(module, os.fsdecode(path), name, top_layer)
 
@@ -185,6 +189,10 @@ def _tokens_signature(module: Any, name: str) -> Any:
             f"{name}: is no ELMo: 'tokens' must turn tokens and sequence_len into word_emb, lstm_outputs1 and so on. "
             f"It turns {', '.join(sorted(takes))} into {', '.join(sorted(gives))}."
         )
+    dtypes = {key: spec.dtype.name for key, spec in function.structured_input_signature[1].items()}
+    if dtypes != {"tokens": "string", "sequence_len": "int32"}:
+        says = ", ".join(f"{key} as {dtypes[key]}" for key in sorted(dtypes))
+        raise InputError(f"{name}: is no ELMo: 'tokens' must take tokens as string, sequence_len as int32. It takes {says}.")
     return function
 
 

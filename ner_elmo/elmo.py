@@ -101,6 +101,11 @@ class ElmoEmbedding(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if not isinstance(bilm, BiLM):
+            raise InputError(
+                f"`bilm` must be a BiLM, which reads character ids. Received: a {type(bilm).__name__}. A TF-Hub module "
+                "reads strings: give a model what its `embed(sentences)` returns."
+            )
         self.bilm, self.l2, self.rate, self.layer_norm = bilm, l2, dropout, layer_norm
         self.layers, self.train_bilm, self.n_mixes = layers, train_bilm, n_mixes
         bilm.trainable = train_bilm

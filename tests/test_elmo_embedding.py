@@ -33,6 +33,11 @@ def test_contract(bilm, options):
     layer_contract(ElmoEmbedding(bilm, **options), batch_to_ids(SENTENCES), n_trainable=2)
 
 
+def test_what_is_no_bilm_is_refused():
+    with pytest.raises(InputError, match="`bilm` must be a BiLM, which reads character ids. Received: a str. A TF-Hub"):
+        ElmoEmbedding("data/bilm")
+
+
 def test_mix_is_gamma_times_the_weighted_sum():
     rng = np.random.default_rng(0)
     activations = rng.normal(size=(2, 3, 4, 6)).astype(np.float32)

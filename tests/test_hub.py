@@ -1,6 +1,12 @@
 """TensorFlow Hub's ELMo modules in and out: TF1-format modules made here, and our own export, read by tensorflow_hub."""
 
+import gc
 import json
+import shutil
+import tarfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import oracle
@@ -8,18 +14,22 @@ import pytest
 import tensorflow as tf
 import tensorflow_hub
 from conftest import SENTENCES, write_bilm
+from tensorflow.core.protobuf import saved_model_pb2
 
 from biLM import InputError, load_bilm
 from biLM.__main__ import parser
 from biLM.errors import run_command
 from biLM.hub_export import export_hub
+from biLM.published import reference
 from biLM.tfhub import ALONE, EQUAL, PADDED, HubBiLM
 from biLM.vocabulary import Vocabulary
+from ner_elmo import ElmoEmbedding
 from ner_elmo.batching import Features
 from ner_elmo.bundle import save_model
 from ner_elmo.cache import Cache
 from ner_elmo.config import TrainConfig
 from ner_elmo.entities import Span
+from ner_elmo.exporting.saved_model import export_saved_model
 from ner_elmo.predictor import Predictor
 from ner_elmo.readers import Sentence
 from ner_elmo.training import train_tagger
@@ -31,18 +41,19 @@ def tf1_module(directory, kind: str):
     """A module in the format of google/elmo/2 (a TF1 graph, no tags, tfhub_module.pb), of a faulty kind or a plain one.
 
     carrying, carrying new: keep a state from call to call, in the two kinds of TF1's variables.
-    padding: results depend on padding; batch: on batch-mates too; random.
+    padding: results depend on padding; batch: on batch-mates too; random. numbers: tokens are ids; unnamed: no "tokens".
     """
     v1, new = tf.compat.v1, kind == "carrying new"
     with tf.Graph().as_default(), v1.Session() as session:
-        tokens = v1.placeholder(tf.string, [None, None], "tokens")
+        tokens = v1.placeholder(tf.int64 if kind == "numbers" else tf.string, [None, None], "tokens")
         lengths = v1.placeholder(tf.int32, [None], "sequence_len")
         table = v1.get_variable(
             "table", initializer=np.random.default_rng(0).normal(size=(97, P)).astype(np.float32), use_resource=new
         )
         state = v1.get_variable("state", initializer=np.full(P, 0.5, np.float32), trainable=False, use_resource=new)
         real = tf.cast(tf.sequence_mask(lengths, tf.shape(tokens)[1]), tf.float32)[:, :, None]
-        words = tf.gather(table, tf.strings.to_hash_bucket_fast(tokens, 97)) * real
+        buckets = tokens if kind == "numbers" else tf.strings.to_hash_bucket_fast(tokens, 97)
+        words = tf.gather(table, buckets) * real
         extra = {
             "padding": lambda: tf.cast(tf.shape(tokens)[1], tf.float32),
             "batch": lambda: tf.cast(tf.shape(tokens)[0], tf.float32),
@@ -81,6 +92,8 @@ def test_a_sentence_depends_on_itself_alone(tmp_path, kind, together):
     bilm = load_bilm(f"tfhub:{tf1_module(tmp_path / 'm', kind)}")
     assert isinstance(bilm, HubBiLM)
     assert (bilm.width, bilm.n_layers, bilm.together) == (2 * P, 3, together)
+    with pytest.raises(InputError, match="Received: a HubBiLM. A TF-Hub module reads strings: give a model what its `embed"):
+        ElmoEmbedding(bilm)
     sentences = [*SENTENCES, ["many"] * 900, [], *SENTENCES[::-1]]
     found = bilm.embed(sentences)
     for sentence, activations in zip(sentences, found, strict=True):
@@ -97,6 +110,7 @@ def test_a_sentence_depends_on_itself_alone(tmp_path, kind, together):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
+        ("numbers", "must take tokens as string, sequence_len as int32. It takes sequence_len as int32, tokens as int64"),
         ("random", "must give the same vectors for the same sentence"),
         ("unnamed", "must have the signature 'tokens'. It has: default"),
     ],
@@ -124,6 +138,68 @@ def test_mistakes(tmp_path, monkeypatch, small_weights):
         load_bilm("tfhub:https://tfhub.dev/google/elmo/3")
 
 
+class Archives(BaseHTTPRequestHandler):
+    """Gives each path's archive, as a hub gives compressed modules; 404 for all others."""
+
+    def do_GET(self):
+        path, _, query = self.path.partition("?")
+        self.server.asked.append(path)
+        data = self.server.archives.get(path) if query == "tf-hub-format=compressed" else None
+        if data is None:
+            return self.send_error(404)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+        return None
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def archives(tmp_path, monkeypatch):
+    """A hub on this machine, with one module and two archives that are none."""
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.delenv("NER_ELMO_OFFLINE", raising=False)
+    module = tf1_module(tmp_path / "module", "carrying")
+    with tarfile.open(tmp_path / "module.tar.gz", "w:gz") as archive:
+        archive.add(module, arcname=".")
+    whole = (tmp_path / "module.tar.gz").read_bytes()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Archives) as server:
+        server.archives = {"/elmo/3": whole, "/half/1": whole[: len(whole) // 2], "/page/1": b"<html>Sign in</html>"}
+        server.archives["/bits/1"] = whole[:100] + bytes(100) + whole[200:]
+        server.asked, server.url = [], f"tfhub:http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+    gc.collect()  # tensorflow_hub leaves its connections open; they go now, while nobody is warned of that
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_a_handle_is_fetched_once_and_then_found_offline(archives, tmp_path, monkeypatch):
+    handle = archives.url + "/elmo/3"
+    found = load_bilm(handle).embed(SENTENCES)
+    assert archives.asked == ["/elmo/3"]
+    for activations, expected in zip(found, load_bilm(f"tfhub:{tmp_path}/module").embed(SENTENCES), strict=True):
+        np.testing.assert_array_equal(activations, expected)
+    assert reference(handle) == handle
+    monkeypatch.setenv("NER_ELMO_OFFLINE", "1")
+    for activations, expected in zip(load_bilm(handle).embed(SENTENCES), found, strict=True):
+        np.testing.assert_array_equal(activations, expected)
+    assert archives.asked == ["/elmo/3"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+@pytest.mark.parametrize("path", ["/nowhere/1", "/half/1", "/bits/1", "/page/1"])
+def test_a_handle_that_gives_no_module_is_one_line(archives, path):
+    with pytest.raises(InputError, match=f"^{archives.url}{path}: cannot be loaded: ") as error:
+        load_bilm(archives.url + path)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_tagger_on_a_module_is_saved_with_its_name(tmp_path):
     module = tf1_module(tmp_path / "module", "carrying")
@@ -142,7 +218,11 @@ def test_a_tagger_on_a_module_is_saved_with_its_name(tmp_path):
     here = Predictor(trained.tagger, trained.features).tag_sentences(tokens)
     with pytest.raises(InputError, match=f"a TF-Hub module, which is a program. Name it yourself: --elmo tfhub:{module}"):
         Predictor.load(tmp_path / "model")
-    assert Predictor.load(tmp_path / "model", config.elmo).tag_sentences(tokens) == here
+    tagger = Predictor.load(tmp_path / "model", config.elmo)
+    assert tagger.tag_sentences(tokens) == here
+    with pytest.raises(InputError, match="on a TF-Hub module cannot be put into a SavedModel. Train one on weights"):
+        export_saved_model(tagger, tmp_path / "exported")
+    assert not (tmp_path / "exported").exists()
 
 
 SHAPES = {
@@ -196,6 +276,67 @@ def test_our_export_is_read_by_tensorflow_hub_alone(exported):
         np.testing.assert_allclose(
             outputs["default"][row], mixed.mean(axis=0) if n else np.zeros_like(outputs["default"][row]), atol=1e-5
         )
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def flip(path):
+    data = path.read_bytes()
+    path.write_bytes(data[:40] + bytes(255 - byte for byte in data[40:80]) + data[80:])
+
+
+def rewrite(change):
+    """Changes the description of a SavedModel."""
+
+    def changed(path):
+        description = saved_model_pb2.SavedModel()
+        description.ParseFromString(path.read_bytes())
+        change(description.meta_graphs[0])
+        path.write_bytes(description.SerializeToString())
+
+    return changed
+
+
+def of_tomorrow(graph):
+    """An operation that only a later TensorFlow knows."""
+    for function in graph.graph_def.library.function:
+        for node in function.node_def:
+            node.op = "MatMulV9" if node.op == "MatMul" else node.op
+
+
+DATA, INDEX, GRAPH = "variables/variables.data-00000-of-00001", "variables/variables.index", "saved_model.pb"
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        (DATA, cut, "Read less bytes"),
+        (DATA, flip, "Checksum does not match"),
+        (DATA, Path.unlink, "No such file"),
+        (INDEX, cut, ""),
+        (INDEX, Path.unlink, "Failed to find any matching files"),
+        (GRAPH, cut, "Cannot parse file"),
+        (GRAPH, rewrite(of_tomorrow), "Op type not registered 'MatMulV9'"),
+        (GRAPH, rewrite(lambda graph: graph.Clear()), ""),
+    ],
+    ids=["data cut", "data flipped", "no data", "index cut", "no index", "graph cut", "newer TensorFlow", "empty graph"],
+)
+def test_a_damaged_or_newer_module_is_one_line(small_module, tmp_path, file, change, message):
+    shutil.copytree(small_module, tmp_path / "m")
+    change(tmp_path / "m" / file)
+    with pytest.raises(InputError, match=f"tfhub:{tmp_path}/m: (cannot be loaded: .*{message}|is no ELMo)") as error:
+        load_bilm(f"tfhub:{tmp_path}/m")
+    assert "\n" not in str(error.value)
+
+
+@pytest.fixture(scope="module")
+def small_module(small_weights, tmp_path_factory):
+    """An export of the small biLM."""
+    directory = tmp_path_factory.mktemp("small") / "module"
+    export_hub(load_bilm(small_weights), directory)
+    return directory
 
 
 def run(*arguments) -> int:
