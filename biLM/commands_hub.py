@@ -32,7 +32,10 @@ def _export(args: argparse.Namespace) -> None:
     weights = resolve(args.weights)
     start_keras()
 
-    from biLM.hub_export import export_hub
+    try:
+        from biLM.hub_export import export_hub
+    except ModuleNotFoundError as error:
+        raise InputError(f"export-hub needs TensorFlow, which writes the SavedModel: {error}.") from error
     from biLM.weights import load_bilm
 
     export_hub(load_bilm(weights, args.options, initial_state=args.initial_state), args.out)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from biLM.errors import InputError
 from biLM.files import check_free
 from biLM.published import go_offline, resolve
 from biLM.startup import start_keras
@@ -35,10 +38,18 @@ def _export(args: argparse.Namespace) -> None:
     start_keras()
     from ner_elmo.predictor import Predictor
 
-    tagger = Predictor.load(args.model, args.elmo)
-    if args.format == "saved_model":
-        from ner_elmo.exporting.saved_model import export_saved_model as write
-    else:
-        from ner_elmo.exporting.onnx_tagger import export_onnx as write
-    n_sentences = write(tagger, args.out)
+    write = _writer(args.format)
+    n_sentences = write(Predictor.load(args.model, args.elmo), args.out)
     print(f"{args.out}: {args.format}, equal to {args.model} on {n_sentences} sentences")
+
+
+def _writer(form: str) -> Callable[[Any, Path], int]:
+    if form == "onnx":
+        from ner_elmo.exporting.onnx_tagger import export_onnx
+
+        return export_onnx
+    try:
+        from ner_elmo.exporting.saved_model import export_saved_model
+    except ModuleNotFoundError as error:
+        raise InputError(f"a SavedModel needs TensorFlow, which writes it: {error}.") from error
+    return export_saved_model
