@@ -1,6 +1,7 @@
 """A tagger as SavedModel and as ONNX, run by TensorFlow and ONNX Runtime without our code, equal to `Predictor`."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -119,9 +120,86 @@ def test_onnx_runtime_finds_the_same(model, tmp_path, capsys):
     says = json.loads((tmp_path / "onnx" / "tagger.json").read_text())
     assert says["tags"][:3] == ["O", "B-LOC", "I-LOC"]
     assert says["transitions"][0][2] is None  # O, I-LOC
-    other = None if says["bilm"] else load_bilm
-    with pytest.raises(InputError, match="needs a biLM like|no exported tagger"):
-        OnnxTagger.load(tmp_path / "onnx" if other is None else tmp_path, None)
+    with pytest.raises(InputError, match="is no exported tagger, tagger.json is missing"):
+        OnnxTagger.load(tmp_path)
+    if says["bilm"]:
+        with pytest.raises(InputError, match=r"onnx: needs a biLM like {'width': 10, 'n_layers': 2}. Received: None"):
+            OnnxTagger.load(tmp_path / "onnx")
+
+
+def rewritten(change):
+    """Changes the graph in tagger.onnx."""
+
+    def changed(directory):
+        import onnx
+
+        graph = onnx.load(directory / "tagger.onnx")
+        change(graph)
+        onnx.save(graph, directory / "tagger.onnx")
+
+    return changed
+
+
+def saying(*without, **changes):
+    """Changes what tagger.json says, and leaves keys out."""
+
+    def changed(directory):
+        says = json.loads((directory / "tagger.json").read_text()) | changes
+        left = {key: value for key, value in says.items() if key not in without}
+        (directory / "tagger.json").write_text(json.dumps(left))
+
+    return changed
+
+
+def without_end(directory):
+    (directory / "tagger.onnx").write_bytes((directory / "tagger.onnx").read_bytes()[:500])
+
+
+@pytest.mark.parametrize("model", [("words", KINDS["words"])], indirect=True, ids=["words"])
+def test_an_onnx_model_that_is_damaged_or_newer_is_one_line(model, tmp_path):
+    pytest.importorskip("tf2onnx", reason='ONNX needs the extra: pip install "ner-elmo[onnx]"')
+    assert run(model[0], "--format", "onnx", "--out", tmp_path / "whole") == 0
+    for number, (change, message) in enumerate(
+        (
+            (saying(format=2), "tagger.json: format must be 1. Received: 2. Update ner-elmo"),
+            (saying("types", "start"), "tagger.json: must hold types, start. Export the tagger again"),
+            (without_end, "tagger.onnx: cannot be read: .*Protobuf parsing failed"),
+            (lambda directory: (directory / "tagger.onnx").unlink(), "tagger.onnx: cannot be read: .*doesn't exist"),
+            (lambda directory: (directory / "tagger.onnx").write_bytes(b""), "tagger.onnx: cannot be read: .*No graph"),
+            (rewritten(lambda graph: setattr(graph.opset_import[0], "version", 99)), "cannot be read: .*opset.* update it"),
+            (rewritten(lambda graph: setattr(graph, "ir_version", 99)), "cannot be read: .*IR version.* update it"),
+            (rewritten(lambda graph: setattr(graph.graph.node[0], "op_type", "Tomorrow")), "cannot be read: .*Tomorrow"),
+        )
+    ):
+        directory = tmp_path / str(number)
+        shutil.copytree(tmp_path / "whole", directory)
+        change(directory)
+        with pytest.raises(InputError, match=message) as error:
+            OnnxTagger.load(directory)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("model", [("words", KINDS["words"])], indirect=True, ids=["words"])
+def test_an_onnx_export_that_differs_is_not_left_behind(model, tmp_path, monkeypatch):
+    """Weights that change after the graph was written are noticed when it is read back."""
+    pytest.importorskip("tf2onnx", reason='ONNX needs the extra: pip install "ner-elmo[onnx]"')
+    from ner_elmo.exporting import onnx_tagger
+
+    _, tagger = model
+    emitter, write = tagger.tagger.emitter, onnx_tagger._write
+    kept = emitter.get_weights()
+
+    def spoiled(network, example, path):
+        write(network, example, path)
+        emitter.set_weights([-weight for weight in kept])
+
+    monkeypatch.setattr(onnx_tagger, "_write", spoiled)
+    try:
+        with pytest.raises(RuntimeError, match="the exported model finds"):
+            onnx_tagger.export_onnx(tagger, tmp_path / "new")
+    finally:
+        emitter.set_weights(kept)
+    assert not list(tmp_path.iterdir())
 
 
 def test_mistakes_are_one_line(model, tmp_path, capsys):

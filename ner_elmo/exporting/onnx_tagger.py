@@ -56,19 +56,22 @@ class OnnxTagger:
 
     @classmethod
     def load(cls, directory: str | Path, bilm: BiLM | None = None) -> OnnxTagger:
-        """Reads an exported directory. Raises InputError for what is none, and for a biLM of another shape."""
-        from onnxruntime import InferenceSession
-
+        """Reads an exported directory. Raises InputError for what is none, for a damaged one or one of a newer version, and
+        for a biLM of another shape."""
         directory = Path(directory)
         if not (directory / "tagger.json").is_file():
             raise InputError(f"{directory}: is no exported tagger, tagger.json is missing.")
         says = read_object(directory / "tagger.json")
         if says.get("format") != FORMAT:
-            raise InputError(f"{directory}/tagger.json: format must be {FORMAT}. Received: {says.get('format')!r}.")
+            raise InputError(
+                f"{directory}/tagger.json: format must be {FORMAT}. Received: {says.get('format')!r}. Update ner-elmo."
+            )
+        if missing := [key for key in ("bilm", "casing", "types", "transitions", "start", "end") if key not in says]:
+            raise InputError(f"{directory}/tagger.json: must hold {', '.join(missing)}. Export the tagger again.")
         if (_shape(bilm) or None) != says["bilm"]:
             raise InputError(f"{directory}: needs a biLM like {says['bilm']}. Received: {_shape(bilm) or None}.")
         scores = Scores(*(_with_infinity(says[name]) for name in ("transitions", "start", "end")))
-        session = InferenceSession(str(directory / "tagger.onnx"), providers=["CPUExecutionProvider"])
+        session = _session(directory / "tagger.onnx")
         features = read_features(directory, bilm, bool(says["casing"]))
         return cls(session, features, scores, TagSet(says["types"]), Confidence.read(directory))
 
@@ -82,6 +85,22 @@ class OnnxTagger:
             result |= zip(positions, found, strict=True)
         ordered = (result[position] for position in range(len(sentences)))
         return [[(span, self.confidence(p)) for span, p in spans] for spans in ordered]
+
+
+def _session(path: Path) -> Any:
+    try:
+        from onnxruntime import InferenceSession
+    except ImportError as error:
+        raise InputError(f'ONNX needs more packages: pip install "ner-elmo[onnx]" ({error}).') from error
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    try:
+        return InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except (state.NoSuchFile, state.InvalidProtobuf, state.InvalidArgument, state.InvalidGraph, state.Fail) as error:
+        says = " ".join(str(error).split())
+        raise InputError(
+            f"{path}: cannot be read: {says} If it is newer than this onnxruntime, update it; else export the tagger again."
+        ) from error
 
 
 def flat(inputs: dict[str, Any]) -> dict[str, np.ndarray]:
