@@ -128,6 +128,15 @@ def test_a_break_is_mended(server, tmp_path, script, ranges):
     assert len(server.asked) == len(ranges)  # once
 
 
+def test_progress_is_told_and_goes_on_after_a_break(server, tmp_path):
+    server.files["/data"] = DATA * 20
+    server.script["/data"] = ["break"]
+    told = []
+    fetch(Remote(server.url + "/data"), tmp_path / "x", report=lambda done, total: told.append((done, total)), pause=0)
+    assert told == sorted(told) and len(told) > 3
+    assert {total for _, total in told} == {len(DATA) * 20} and told[-1][0] == len(DATA) * 20
+
+
 def test_a_later_run_goes_on(server, tmp_path):
     server.script["/data"] = ["break", *["500"] * TRIES]
     with pytest.raises(
