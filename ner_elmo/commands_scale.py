@@ -30,12 +30,13 @@ def _scale(args: argparse.Namespace) -> None:
     describe(args.model)
     if missing := [name for name in ("ray", "pyarrow") if find_spec(name) is None]:
         raise InputError(f'scale needs {", ".join(missing)}. Install the extra: pip install "ner-elmo[scale]".')
+    from ner_elmo.scaling.places import shown
     from ner_elmo.scaling.run import scale
 
     with show_rate("tokens") as show:
         done = scale(args.model, args.input, args.output, options, len(os.sched_getaffinity(0)), show)
     rate = f"{done.counts.tokens / done.seconds:,.0f} tokens/s" if done.shards else "nothing was left to do"
     print(
-        f"{args.output}: {done.counts.rows:,} rows, {done.counts.tokens:,} tokens, {done.counts.entities:,} entities in "
-        f"{done.shards:,} shards, {done.skipped:,} shards were there; {done.files:,} files, {done.seconds:,.0f} s, {rate}"
+        f"{shown(args.output)}: {done.counts.rows:,} rows, {done.counts.tokens:,} tokens, {done.counts.entities:,} entities "
+        f"in {done.shards:,} shards, {done.skipped:,} shards were there; {done.files:,} files, {done.seconds:,.0f} s, {rate}"
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import PROJECT
+from object_store import KEY, object_store
 
 from ner_elmo.inputs import Item, read_items
 
@@ -201,6 +202,34 @@ def test_stopped_and_killed_and_started_again(model, source, expected, tmp_path)
     assert ids == ["deep/c.csv:2", "deep/c.csv:5"]
     code, stdout, stderr = run(model, source, out)
     assert (code, stderr) == (0, "") and "0 rows" in stdout and "nothing was left to do" in stdout
+
+
+@pytest.mark.slow
+def test_from_an_object_store_to_an_object_store(model, source, expected, tmp_path, monkeypatch):
+    pytest.importorskip("ray", reason="needs the extra `scale`")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    with object_store() as store:
+        paths = [path for path in source.rglob("*") if path.is_file()]
+        store.objects |= {f"bucket/in/{path.relative_to(source)}": path.read_bytes() for path in paths}
+        store.objects["bucket/other/e.parquet"] = (source / "e.parquet").read_bytes()
+        wrong = ("--field", "body", "--actors", "1")
+        code, stdout, stderr = run(model, store.address("bucket/other"), store.address("bucket/wrong"), *wrong)
+        assert (code, stdout) == (2, ""), stderr
+        assert stderr.splitlines() == [
+            "ner_elmo scale: error: s3://bucket/other/e.parquet:1: must hold the text under body. Received the keys: id, "
+            "text. Name it: --field."
+        ]
+        command = (model, store.address("bucket/in"), store.address("bucket/out"), "--actors", "1")
+        code, stdout, stderr = run(*command)
+        assert code == 0, stderr
+        assert stdout.startswith(f"s3://bucket/out: {sum(map(len, expected.values())):,} rows, ")
+        for key, data in store.objects.items():
+            (tmp_path / key).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / key).write_bytes(data)
+        assert_whole(tmp_path / "bucket/out", expected)
+        code, stdout, stderr = run(*command)
+        assert (code, stderr) == (0, "") and "nothing was left to do" in stdout
 
 
 CLUSTER = """

@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from object_store import KEY, object_store
 
 from biLM import InputError
 from ner_elmo.inputs import read_items
@@ -13,6 +14,7 @@ from ner_elmo.scaling.options import ScaleOptions
 pyarrow = pytest.importorskip("pyarrow", reason="needs the extra `scale`")
 from pyarrow import parquet  # noqa: E402
 
+from ner_elmo.scaling import places  # noqa: E402
 from ner_elmo.scaling.pieces import InputFile, cut, find_files, read  # noqa: E402
 from ner_elmo.scaling.places import Place  # noqa: E402
 from ner_elmo.scaling.run import scale  # noqa: E402
@@ -90,6 +92,87 @@ def test_mistakes_are_told_before_anything_is_started(model, tmp_path, monkeypat
     (tmp_path / "in" / "x.conll").write_text("a O\n")
     with pytest.raises(InputError, match=r"x.conll: must be text, JSON Lines, CSV or Parquet. .*ner_elmo predict"):
         start(model, tmp_path / "in", out)
+
+
+def test_gs_without_credentials_is_told_in_seconds(model, monkeypatch, tmp_path):
+    monkeypatch.setattr(places, "RETRY_SECONDS", 1)
+    for name in ("GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GCE_METADATA_ROOT", "127.0.0.1:9")  # nobody there answers with a token
+    message = r"^gs://bucket/x: .*access token.* and the credentials that are found here\.$"
+    with pytest.raises(InputError, match=message) as error:
+        start(model, "gs://bucket/x", tmp_path / "out")
+    assert "\n" not in str(error.value) and len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [("gs://anonymous@bucket/x?retry_limit_seconds=2", "gs://bucket/x"), ("s3://KEY:SECRET@bucket/a@b/?region=x", "s3://bucket/a@b"),
+     ("archive/a@b?c", "archive/a@b?c"), ("s3://bucket?region=x", "s3://bucket")],
+)  # fmt: skip
+def test_no_name_holds_a_secret(address, name):
+    assert places.shown(address) == name
+    assert Place.of(address).name == name
+
+
+def test_no_message_holds_a_secret():
+    for address in ("s3://KEY:SECRET@bucket/x?region=a&token=SECRET", "nowhere://KEY:SECRET@bucket/x?token=SECRET"):
+        with pytest.raises(InputError, match="^[a-z0-9]+://bucket/x: ") as error:
+            Place.of(address)
+        assert "SECRET" not in str(error.value)
+
+
+@pytest.fixture
+def store(monkeypatch):
+    """An object store, and the key that it asks for."""
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    with object_store() as found:
+        yield found
+
+
+@pytest.mark.parametrize("what", ["no key", "a wrong key"])
+def test_s3_without_credentials(model, store, tmp_path, monkeypatch, what):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDOTHER")
+    if what == "no key":
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    store.objects["bucket/in/x.txt"] = b"Oslo\n"
+    (tmp_path / "x.txt").write_text("Oslo\n")
+    message = r"^s3://bucket/\S+: .*ACCESS_DENIED.* and the credentials that are found here\.$"
+    for source, out in ((store.address("bucket/in"), tmp_path / "out"), (tmp_path / "x.txt", store.address("bucket/out"))):
+        with pytest.raises(InputError, match=message) as error:
+            start(model, source, out)
+        assert "\n" not in str(error.value) and "endpoint" not in str(error.value)
+    assert not (tmp_path / "out").exists() and set(store.objects) == {"bucket/in/x.txt"}
+
+
+def test_input_and_output_in_an_object_store(store):
+    store.objects |= {"bucket/in/b c.txt": b"Oslo\nAda\n" * 3, "bucket/in/deep/a.txt": b"Ada\n", "bucket/in/.x": b"x"}
+    store.objects["bucket/in2/no.txt"] = b"another directory"
+    files = find_files(Place.of(store.address("bucket/in")))
+    assert [(file.name, file.size) for file in files] == [("b c.txt", 27), ("deep/a.txt", 4)]
+    pieces = cut(files[0], 14)
+    texts = [[item.text for item in read(piece, None)] for piece in pieces]
+    assert texts == [["Oslo", "Ada", "Oslo"], ["Ada", "Oslo", "Ada"]]
+    output = Output(Place.of(store.address("bucket/out")))
+    for _ in range(2):
+        output.begin({"model": "a"})
+    with pytest.raises(InputError, match=r"^s3://bucket/out/job.json: belongs to another job: model was 'a' and is 'b'"):
+        output.begin({"model": "b"})
+    with pytest.raises(InputError, match=r"^s3://bucket/in: must be a new or empty directory, or hold such results"):
+        Output(Place.of(store.address("bucket/in"))).begin({"model": "a"})
+    output.write_cut(files[0], pieces)
+    large = b"x" * 11_000_000  # goes up in parts
+    with output.shard(pieces[0]).writing() as stream:
+        stream.write(large)
+    assert output.pieces(files) == ([files[1]], pieces, [])  # a shard without its mark
+    output.mark(pieces[0]).write_object({})
+    assert output.pieces(files) == ([files[1]], pieces[1:], pieces[:1])
+    assert store.objects["bucket/out/shards/b c.txt/000000.jsonl"] == large
 
 
 def test_the_output_belongs_to_one_job_and_one_input(tmp_path):

@@ -15,6 +15,8 @@ from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, LocalFileSy
 from biLM.errors import InputError
 from biLM.files import whole_file
 
+RETRY_LIMIT, RETRY_SECONDS = "retry_limit_seconds", 20
+
 
 @dataclass(frozen=True)
 class Place:
@@ -30,8 +32,8 @@ class Place:
         if "://" not in name:
             return cls(LocalFileSystem(), str(Path(name).absolute()), name)
         with told(name):
-            system, path = FileSystem.from_uri(name)
-        return cls(system, path.rstrip("/"), name.partition("?")[0].rstrip("/"))  # what follows "?" may be a secret
+            system, path = FileSystem.from_uri(_with_limit(name))
+        return cls(system, path.rstrip("/"), shown(name))
 
     def __truediv__(self, inside: str) -> Place:
         return Place(self.system, f"{self.path}/{inside}", f"{self.name}/{inside}")
@@ -85,6 +87,20 @@ class Place:
             stream.write((json.dumps(values, ensure_ascii=False) + "\n").encode())
 
 
+def shown(address: str) -> str:
+    """An address as messages, files and standard output have it: what follows "?" or stands before "@" may be a secret."""
+    scheme, _, rest = address.partition("?")[0].rpartition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}".rstrip("/") if scheme else address
+
+
+def _with_limit(address: str) -> str:
+    """The client of gs:// would try for 15 minutes what fails for want of credentials."""
+    if not address.startswith(("gs://", "gcs://")) or RETRY_LIMIT in address:
+        return address
+    return f"{address}{'&' if '?' in address else '?'}{RETRY_LIMIT}={RETRY_SECONDS}"
+
+
 @contextmanager
 def told(name: str) -> Iterator[None]:
     """Makes one line that names the place of what a file system says. Raises: InputError."""
@@ -93,6 +109,7 @@ def told(name: str) -> Iterator[None]:
     except (OSError, ArrowException) as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise
-        says = " ".join(str(error).split()).rstrip(".")
+        says = " ".join(str(error).replace(name, shown(name)).split()).partition(" error_info=")[0]
+        says = says.removeprefix("google::cloud::Status(").rstrip(".")
         hint = " Check the address, and the credentials that are found here." if "://" in name else ""
-        raise InputError(f"{name.partition('?')[0]}: {says}.{hint}") from error
+        raise InputError(f"{shown(name)}: {says}.{hint}") from error

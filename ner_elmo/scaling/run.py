@@ -36,7 +36,7 @@ def scale(model: Path, source: str, target: str, options: ScaleOptions, n_cores:
     begin = time.monotonic()
     place, output = Place.of(source), Output(Place.of(target))
     if f"{output.place.path}/".startswith(f"{place.path}/"):
-        raise InputError(f"{target}: must not be inside of the input, {source}. Name another OUTPUT.")
+        raise InputError(f"{output.place.name}: must not be inside of the input, {place.name}. Name another OUTPUT.")
     files = find_files(place)
     settings = {"field": options.field, "min_confidence": options.min_confidence}
     output.begin({"input": place.name if "://" in source else place.path, "model": fingerprint(model)} | settings)
