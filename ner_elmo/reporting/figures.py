@@ -92,7 +92,7 @@ def _dev_f1(axes: Any, epochs: Sequence[EpochRow]) -> None:
 
 def _curve(axes: Any, epochs: Sequence[EpochRow], values: Sequence[float], label: str) -> None:
     axes.plot([epoch.number for epoch in epochs], values, color=ONE, marker="o", markersize=3)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axes.set(xlabel="epoch", ylabel=label)
 
 
