@@ -81,6 +81,12 @@ class Predictor:
         for text, sentences in self.tag_items(texts, self._split(tokenized)):
             yield text, [entity for sentence, spans in sentences for entity in entities_of(text, sentence, spans)]
 
+    def tag_tokens(self, texts: Iterable[str], tokenized: bool = False) -> Iterator[tuple[TextSentence, list[Span]]]:
+        """Yields each sentence of the texts with its spans over tokens, in order."""
+        for _, sentences in self.tag_items(texts, self._split(tokenized)):
+            for sentence, spans in sentences:
+                yield sentence, [span for span, _ in spans]
+
     def _split(self, tokenized: bool) -> Callable[[str], list[TextSentence]]:
         return (lambda text: [split_tokens(text)]) if tokenized else self.tokenizer.sentences
 
