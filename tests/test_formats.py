@@ -188,6 +188,8 @@ def test_named_columns_are_used(tmp_path):
     assert labels(read(tmp_path / "x.tsv", columns=(2, 3))[0]) == [("Lund", "PER")]
     assert labels(read(tmp_path / "x.tsv", columns=(2, -2))[0]) == [("Lund", "PER")]
     assert labels(read(tmp_path / "x.tsv")[0]) == []
+    with pytest.raises(InputError, match=r"columns count from 1, or from the end \(-1\). Received: 0, 1."):
+        read(tmp_path / "x.tsv", columns=(0, 1))
 
 
 def test_other_fields_stay(tmp_path):
@@ -288,6 +290,9 @@ def test_sets_of_the_hub(tmp_path):
     assert read_sentences(arrow)[0].spans == sentence.spans
     with pytest.raises(InputError, match="both: holds several sets; name one of them: .*both/train, .*both/test"):
         read_sentences(tmp_path / "both")
+    datasets.Dataset.from_dict(rows | {"ner_tags": [[1, -1, 0]]}, features).save_to_disk(str(tmp_path / "unknown"))
+    with pytest.raises(InputError, match=r"unknown: row 1: tags must be names such as B-PER. Received: \[\"B-PER\", -1"):
+        read_sentences(tmp_path / "unknown")
     (tmp_path / "both" / "train" / "state.json").write_text("{}")
     with pytest.raises(InputError, match="train: cannot be read as a saved dataset"):
         read_sentences(tmp_path / "both" / "train")

@@ -103,6 +103,8 @@ def _layout(source: Source) -> Layout:
     rows = [columns for columns in map(separator.split, sample) if not _is_hash(columns) or is_tag(columns[-1])]
     width = min(map(len, rows), default=0)
     if source.columns:
+        if 0 in source.columns:
+            raise InputError(f"columns count from 1, or from the end (-1). Received: {', '.join(map(str, source.columns))}.")
         token, tag = (place - 1 if place > 0 else place for place in source.columns)
     else:
         token, tag = _token_and_tag(rows, width)

@@ -12,7 +12,7 @@ from typing import Any
 from biLM.errors import InputError
 from ner_elmo.formats.document import Document, Mark
 from ner_elmo.formats.source import Source, records
-from ner_elmo.formats.spans_json import array_of, marks_of, text_key_of
+from ner_elmo.formats.spans_json import array_of, list_of, marks_of, text_key_of
 
 _ANNOTATIONS = ("annotations", "completions")  # completions: up to version 0.9
 _KEPT = ("id", "meta")
@@ -41,7 +41,7 @@ def _results(task: Mapping[str, Any], where: str) -> list[Any]:
     annotations = task[key] if key and task[key] else []
     if not isinstance(annotations, list) or not all(isinstance(item, dict) for item in annotations):
         raise InputError(f"{where}: {key!r} must be a list of objects.")
-    return [item.get("result") or [] for item in annotations if not item.get("was_cancelled")]
+    return [list_of(item, "result", where) for item in annotations if not item.get("was_cancelled")]
 
 
 def _marks(item: Any, where: str) -> Iterator[Mark]:
@@ -50,7 +50,8 @@ def _marks(item: Any, where: str) -> Iterator[Mark]:
     if isinstance(value, dict) and "start" in value and ("labels" in value or "hypertextlabels" in value):
         labels = value.get("labels") or value.get("hypertextlabels")
         offsets = value.get("globalOffsets") or value  # of hypertext, start and end are those of an element
-        yield from marks_of({"start": offsets["start"], "end": offsets["end"], "label": labels, "text": _said(value)}, where)
+        start, end = (offsets.get(key) if isinstance(offsets, dict) else None for key in ("start", "end"))
+        yield from marks_of({"start": start, "end": end, "label": labels, "text": _said(value)}, where)
 
 
 def _said(value: Mapping[str, Any]) -> str | None:

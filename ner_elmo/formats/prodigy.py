@@ -9,7 +9,7 @@ from typing import Any
 from biLM.errors import InputError
 from ner_elmo.formats.document import Borders, Document, without_blanks
 from ner_elmo.formats.source import Source, records
-from ner_elmo.formats.spans_json import json_line, marks_of, text_key_of
+from ner_elmo.formats.spans_json import json_line, list_of, marks_of, text_key_of
 
 _READ = ("text", "tokens", "spans")
 
@@ -24,7 +24,7 @@ def read(source: Source) -> Iterator[Document]:
         if answer != "accept":
             source.note(f"answer {answer}", where, text[:80], "the example was left out")
             continue
-        marks = tuple(mark for item in record.get("spans") or [] for mark in marks_of(item, where))
+        marks = tuple(mark for item in list_of(record, "spans", where) for mark in marks_of(item, where))
         sentences = (_borders(record, text, where),) if record.get("tokens") else None
         fields = {name: value for name, value in record.items() if name not in _READ}
         yield Document(text, marks, sentences, where, fields)
@@ -32,9 +32,11 @@ def read(source: Source) -> Iterator[Document]:
 
 def _borders(record: Mapping[str, Any], text: str, where: str) -> Borders:
     borders = []
-    for token in record["tokens"]:
+    for token in list_of(record, "tokens", where):
         start, end = (token.get(key) if isinstance(token, dict) else None for key in ("start", "end"))
-        if not (isinstance(start, int) and isinstance(end, int) and text[start:end] == token.get("text")):
+        if not (isinstance(start, int) and isinstance(end, int) and 0 <= start <= end <= len(text)) or (
+            text[start:end] != token.get("text")
+        ):
             raise InputError(f"{where}: tokens must have start, end and the text that stands there. Received: {token}.")
         borders.append((start, end))
     return without_blanks(text, borders)

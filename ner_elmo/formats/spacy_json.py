@@ -9,7 +9,7 @@ from biLM.errors import InputError
 from ner_elmo.entities import spans_of, tags_of
 from ner_elmo.formats.document import Document, Mark, without_blanks
 from ner_elmo.formats.source import Source, records
-from ner_elmo.formats.spans_json import array_of, marks_of
+from ner_elmo.formats.spans_json import array_of, list_of, marks_of
 from ner_elmo.formats.tagged import spans_over_tokens
 
 _TO_BILUO = {"E": "L", "S": "U"}
@@ -30,21 +30,23 @@ def read(source: Source) -> Iterator[Document]:
 def _document(paragraph: Any, where: str) -> Document:
     sentences = paragraph.get("sentences") if isinstance(paragraph, dict) else None
     if not isinstance(sentences, list) or not all(isinstance(s, dict) and _are_tokens(s.get("tokens")) for s in sentences):
-        raise InputError(f"{where}: a paragraph must have `sentences` of `tokens`, each with its `orth`.")
+        raise InputError(f"{where}: a paragraph must have `sentences` of `tokens`, `orth` and `space` being text.")
+    if not isinstance(paragraph.get("raw") or "", str):
+        raise InputError(f"{where}: `raw` must be text. Received: {type(paragraph['raw']).__name__}.")
     tokens = [[token["orth"] for token in sentence["tokens"]] for sentence in sentences]
     text = paragraph.get("raw") or "".join(
         token["orth"] + token.get("space", " ") for sentence in sentences for token in sentence["tokens"]
     )
     borders = _borders(text, tokens, where)
-    if paragraph.get("entities"):
-        marks = [mark for item in paragraph["entities"] for mark in marks_of(item, where)]
-    else:
-        marks = _marks(sentences, borders, where)
+    entities = list_of(paragraph, "entities", where)
+    marks = [mark for item in entities for mark in marks_of(item, where)] or _marks(sentences, borders, where)
     return Document(text, tuple(marks), tuple(without_blanks(text, row) for row in borders), where)
 
 
 def _are_tokens(tokens: Any) -> bool:
-    return isinstance(tokens, list) and all(isinstance(t, dict) and isinstance(t.get("orth"), str) for t in tokens)
+    return isinstance(tokens, list) and all(
+        isinstance(t, dict) and isinstance(t.get("orth"), str) and isinstance(t.get("space", ""), str) for t in tokens
+    )
 
 
 def _borders(text: str, sentences: Iterable[Iterable[str]], where: str) -> list[list[tuple[int, int]]]:

@@ -62,6 +62,14 @@ def text_key_of(record: Mapping[str, Any], where: str, text_field: str | None = 
     )
 
 
+def list_of(record: Mapping[str, Any], key: str, where: str) -> list[Any]:
+    """The list under a key, empty where there is none."""
+    value = record.get(key) or []
+    if not isinstance(value, list):
+        raise InputError(f"{where}: {key!r} must be a list. Received: {_short(value)}.")
+    return value
+
+
 def marks_of(item: Any, where: str) -> Iterator[Mark]:
     """The marks of one span: one for each of its labels."""
     if isinstance(item, dict):

@@ -40,7 +40,8 @@ def _block(record: Any, where: str, names: Mapping[str, Sequence[str]]) -> Block
     if len(tokens) != len(tags):
         raise InputError(f"{where}: as many tags as tokens. Received: {len(tokens)} tokens, {len(tags)} tags.")
     if tags_key in names:
-        tags = [names[tags_key][tag] for tag in tags]
+        known = dict(enumerate(names[tags_key]))  # -1 stands for a tag that nobody knows
+        tags = [known.get(tag, tag) for tag in tags]
     if not all(isinstance(tag, str) for tag in tags):
         raise InputError(f"{where}: tags must be names such as B-PER. Received: {json.dumps(tags)[:60]}.")
     fields = {key: value for key, value in record.items() if key not in (tokens_key, tags_key)}

@@ -1,12 +1,15 @@
 """Spoilt files of every kind: read, or refused with an `InputError`; never anything else.
 
-FUZZ_EXAMPLES says how many spoilt copies of each are tried (CONTRIBUTING has the command for five minutes each).
+FUZZ_EXAMPLES says how many spoilt copies of each are tried (docs/security.md has the command for a longer try).
 """
 
 import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
+from functools import reduce
+from operator import getitem
 
 import oracle
 import pytest
@@ -101,6 +104,30 @@ def test_readers(tmp_path, name):
         read_sentences(path, format=name)
 
     fuzz(path.read_bytes(), read)
+
+
+def places_in(value, before=()):
+    """The keys that lead to each value inside of a JSON value."""
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield (*before, key)
+        yield from places_in(value[key], (*before, key))
+
+
+@pytest.mark.parametrize("wrong", [None, 7, 10**30, "x", [], {}, [7], {"a": 7}])
+@pytest.mark.parametrize("name", [name for name, suffix in SUFFIXES.items() if "json" in suffix])
+def test_every_value_may_be_of_another_kind(tmp_path, name, wrong):
+    """JSON that is sound and holds something else, at one place after the other."""
+    path, tokenizer = tmp_path / f"x{SUFFIXES[name]}", Tokenizer()
+    write([align(document, tokenizer, lambda finding: None) for document in TEXTS[:1]], path, name)
+    sound, *_ = map(json.loads, path.read_text().splitlines()) if path.suffix == ".jsonl" else json.loads(path.read_text())
+    if name == "labelstudio":
+        sound["annotations"][0]["result"][0]["value"]["globalOffsets"] = {"start": 0, "end": 8}
+    for *keys, last in places_in(sound):
+        spoilt_copy = json.loads(json.dumps(sound))
+        reduce(getitem, keys, spoilt_copy)[last] = wrong
+        path.write_text(json.dumps(spoilt_copy if path.suffix == ".jsonl" else [spoilt_copy]))
+        with suppress(InputError):
+            read_sentences(path, format=name)
 
 
 def test_options():
