@@ -1,4 +1,5 @@
-"""python -m biLM prepare | vocab | train | perplexity | dump"""
+"""python -m biLM prepare | vocab | train | tune | perplexity | embed | dump-tokens | neighbours | picture | projector |
+export-hub"""
 
 from __future__ import annotations
 

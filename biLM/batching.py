@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import keras
@@ -55,6 +55,15 @@ def require_finite(activations: np.ndarray, sentences: Sequence[Sequence[str]]) 
         raise InputError(
             f"the biLM's layer {layer} is not finite at token {position + 1} of {text!r}. Are these its weights and options?"
         )
+    return activations
+
+
+def in_order(batches: Iterable[tuple[list[int], np.ndarray]], sentences: Sequence[Sequence[str]]) -> list[np.ndarray]:
+    """Activations (L+1, T, D) of sentences in their order, from those of `embed_in_batches`; T = 0 gives an empty array."""
+    activations: list[np.ndarray] = [np.empty(0)] * len(sentences)
+    for positions, batch in batches:
+        for row, position in enumerate(positions):
+            activations[position] = batch[row, :, : len(sentences[position])].copy()
     return activations
 
 

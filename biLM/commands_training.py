@@ -1,4 +1,4 @@
-"""`python -m biLM train | perplexity`"""
+"""`python -m biLM train | tune | perplexity`: making biLMs, and how well they foresee text."""
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--vocab", type=Path, metavar="FILE", help="vocabulary; counted from the shards when not given")
     train.add_argument("--vocab-size", type=int, metavar="N", help="most words of a counted vocabulary; all when not given")
     train.add_argument("--preset", choices=list(PRESETS), help="shape that the flags below start from. Default: small.")
-    train.add_argument("--no-char-cnn", action="store_true", help="word-id input: only words of the vocabulary are known")
+    train.add_argument(
+        "--no-char-cnn", action="store_true", default=None, help="word-id input: only words of the vocabulary are known"
+    )
     together = train.add_argument_group(
         "several devices, processes or hosts (JAX backend; all processes must see the same DIR and shards)"
     )
@@ -104,7 +106,7 @@ def _add_tune(tune: argparse.ArgumentParser) -> None:
 def _train(args: argparse.Namespace) -> None:
     if args.resume:
         passed_over = ("resume", "command", "run", *_PLACEMENT)
-        others = [name for name, value in vars(args).items() if value and name not in passed_over]
+        others = [name for name, value in vars(args).items() if value is not None and name not in passed_over]
         if others:
             raise InputError(f"--resume takes every option from the run. Received also: --{others[0].replace('_', '-')}.")
     else:
@@ -131,7 +133,7 @@ def _train_in(directory: Path, args: argparse.Namespace) -> None:
 
 def _train_with_others(args: argparse.Namespace, directory: Path) -> None:
     if args.coordinator:
-        print(f"waiting for {args.process_count} processes at {args.coordinator}", file=sys.stderr, flush=True)
+        print(f"waiting for {args.process_count or 1} processes at {args.coordinator}", file=sys.stderr, flush=True)
         _work_in_a_child(directory)
 
     from biLM.distribution import connect, is_lost, wait_for_all

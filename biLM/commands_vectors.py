@@ -65,6 +65,11 @@ def _add_look(command: argparse.ArgumentParser) -> None:
     command.add_argument("--layer", type=int, default=-1, metavar="K", help="0: tokens; -1: the top. Default: -1.")
 
 
+def _require_one(name: str, value: int) -> None:
+    if value < 1:
+        raise InputError(f"{name} must be at least 1. Received: {value}.")
+
+
 def _load(args: argparse.Namespace, stateful: bool = False):
     for name in ("text", "vocabulary"):
         path = getattr(args, name, None)
@@ -81,6 +86,7 @@ def _load(args: argparse.Namespace, stateful: bool = False):
 
 
 def _embed(args: argparse.Namespace) -> None:
+    _require_one("--batch-size", args.batch_size)
     bilm = _load(args, args.stateful)
 
     from biLM.embed import Mix, dump
@@ -110,6 +116,7 @@ def _dump_tokens(args: argparse.Namespace) -> None:
 
 
 def _neighbours(args: argparse.Namespace) -> None:
+    _require_one("--n", args.n)
     sentence = args.sentence.split()
     if args.token not in sentence:
         raise InputError(f"--token must be one of the sentence's: {args.sentence!r}. Received: {args.token!r}.")
@@ -125,6 +132,7 @@ def _neighbours(args: argparse.Namespace) -> None:
 
 
 def _look(args: argparse.Namespace) -> None:
+    _require_one("--limit", args.limit)
     bilm = _load(args)
 
     from biLM.exploration import collect, write_picture, write_projector

@@ -32,13 +32,13 @@ MAX_LINE_BYTES = 2**27  # unpacked: what a small archive swells to must not fill
 
 
 def find_files(patterns: Iterable[str]) -> list[Path]:
-    """Files of glob patterns, sorted; a pattern that matches nothing is an InputError."""
+    """Files of glob patterns, sorted; a pattern that matches none is an InputError."""
     found: list[Path] = []
     for pattern in patterns:
-        matches = sorted(glob.glob(str(pattern), recursive=True))
-        if not matches:
+        files = [path for path in map(Path, sorted(glob.glob(str(pattern), recursive=True))) if path.is_file()]
+        if not files:
             raise InputError(f"{pattern}: no such file.")
-        found += [Path(match) for match in matches if Path(match).is_file()]
+        found += files
     return found
 
 

@@ -88,15 +88,15 @@ class _Transfer:
         return self.partial.stat().st_size if self.partial.is_file() else 0
 
     def run(self, report: Report, pause: float) -> None:
-        """Tries until the file is there; each try goes on where the one before broke off."""
-        tries, before = 0, self.done
+        """Tries until the file is there; each try goes on where the one before broke off, if the server lets it."""
+        tries, most = 0, self.done
         while True:
             try:
                 self._once(report)
                 return
             except _BROKEN as error:
-                tries = 1 if self.done > before else tries + 1
-                before = self.done
+                tries = 1 if self.done > most else tries + 1
+                most = max(most, self.done)
                 if not _may_pass(error) or tries >= TRIES:
                     raise InputError(self._says(error)) from error
                 time.sleep(pause * 2 ** (tries - 1))

@@ -92,7 +92,7 @@ def dump_tokens(bilm: BiLM, vocabulary: Vocabulary, target: str | Path, report: 
 
 def _chunks(source: str | Path) -> Iterator[list[str]]:
     with open_text(source) as lines:
-        stripped = (line.rstrip("\n") for line in lines)
+        stripped = (line.rstrip("\r\n") for line in lines)
         while chunk := list(islice(stripped, LINES_AT_ONCE)):
             yield chunk
 

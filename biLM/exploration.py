@@ -43,8 +43,7 @@ def occurrences(
 
     A chunk of lines at a time: memory does not depend on the text. `report`: (lines done, in all).
     """
-    if not -bilm.n_layers <= layer < bilm.n_layers:
-        raise InputError(f"the layer must be from 0 to {bilm.n_layers - 1}. Received: {layer}.")
+    require_layer(bilm, layer)
     n_lines, table = count_lines(Path(source)), bilm.token_table()
     with open_text(source) as text:
         numbered = enumerate(text, 1)
@@ -61,6 +60,11 @@ def occurrences(
                     vectors.append(batch[row, layer, chosen])
             if found:
                 yield found, np.concatenate(vectors)
+
+
+def require_layer(bilm: BiLM, layer: int) -> None:
+    if not -bilm.n_layers <= layer < bilm.n_layers:
+        raise InputError(f"the layer must be from 0 to {bilm.n_layers - 1}. Received: {layer}.")
 
 
 def snippet(tokens: Sequence[str], position: int) -> str:
@@ -81,6 +85,7 @@ def neighbours(
     """The n tokens of a text whose vectors in context have the greatest cosine with that of `sentence[position]`."""
     if not 0 <= position < len(sentence):
         raise InputError(f"the position must be from 0 to {len(sentence) - 1}. Received: {position}.")
+    require_layer(bilm, layer)
     query = bilm.embed([sentence])[0][layer, position]
     query = query / np.linalg.norm(query)
     best: list[tuple[float, int, Occurrence]] = []

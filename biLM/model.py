@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from biLM.batching import batches_by_length, few_counts, filled, require_finite, shape_step
+from biLM.batching import batches_by_length, few_counts, filled, in_order, require_finite, shape_step
 from biLM.char_cnn import CharacterEncoder
 from biLM.characters import BEGIN_TOKEN, END_TOKEN, N_FIXED_ROWS, CharacterInput, deduplicate, numbered
 from biLM.errors import InputError
@@ -229,11 +229,7 @@ class BiLM(keras.Model):
 
     def embed(self, sentences: Sequence[Sentence], batch_size: int = 64) -> list[np.ndarray]:
         """Activations of tokenised sentences, in their order: float32 (L+1, T, D) each; T = 0 gives an empty array."""
-        activations: list[np.ndarray] = [np.empty(0)] * len(sentences)
-        for positions, batch in self.embed_in_batches(sentences, batch_size):
-            for row, position in enumerate(positions):
-                activations[position] = batch[row, :, : len(sentences[position])].copy()
-        return activations
+        return in_order(self.embed_in_batches(sentences, batch_size), sentences)
 
     def embed_in_batches(
         self, sentences: Sequence[Sentence], batch_size: int = 64, table: TokenTable | None = None

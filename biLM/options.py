@@ -1,7 +1,7 @@
 """`BiLMOptions`: the shape of a biLM, read from and written to the field's options.json.
 
 Only what shapes the network has a field here; every other key of the file (training settings, keys of other tools) is
-kept in `extra` and written back. The training settings themselves are `biLM.training.TrainingOptions`.
+kept in `extra` and written back. The training settings themselves are `biLM.training_options.TrainingOptions`.
 
 Source: options.json of bilm-tf and AllenNLP.
 """

@@ -25,7 +25,7 @@ from biLM.corpus import BoundedReader, decoded, open_text
 from biLM.errors import InputError
 from biLM.files import check_free, whole_directory
 from biLM.progress import Report
-from biLM.text import Tokenizer
+from biLM.text import Tokenizer, require_characters
 from biLM.vocabulary import Vocabulary
 from biLM.word_counts import WordCounts
 
@@ -78,6 +78,8 @@ def prepare(
     check_free(out)
     if not 0 <= heldout_fraction < 1:
         raise InputError(f"the held-out fraction must be at least 0 and below 1. Received: {heldout_fraction}.")
+    if not 0 <= seed < 2**32:
+        raise InputError(f"the seed must be from 0 to {2**32 - 1}. Received: {seed}.")
     files = find_sources(sources)
     expected = None if "-" in files else sum(_text_bytes(Path(name)) for name in files)
     with whole_directory(out) as partial:
@@ -149,6 +151,7 @@ def _field(where: str, line: str, field: str) -> str:
     if not isinstance(row, dict) or not isinstance(row.get(field), str):
         found = sorted(row) if isinstance(row, dict) else type(row).__name__
         raise InputError(f"{where}: must be an object with the text in {field!r}. Received: {found}. Name it: --field.")
+    require_characters(row[field], where)
     return row[field]
 
 

@@ -5,12 +5,14 @@ Neither needs a download. Training data should be tokenised in a like manner; pr
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
 from biLM.errors import InputError
 
 STRINGS_KEPT = 50_000  # spaCy remembers every word that it has seen; beyond these it starts afresh
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,12 @@ def _pipeline(lang: str):
     pipeline.max_length = 2**31  # the limit guards parsers, which are not used here
     pipeline.add_pipe("sentencizer")
     return pipeline
+
+
+def require_characters(text: str, where: str) -> None:
+    """Raises InputError for halves of surrogate pairs, which JSON can hold and UTF-8 cannot."""
+    if half := _SURROGATE.search(text):
+        raise InputError(f"{where}: the text holds half a surrogate pair, {half[0]!r}, which is no character.")
 
 
 def split_tokens(text: str) -> TextSentence:

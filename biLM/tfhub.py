@@ -18,7 +18,7 @@ from urllib.error import HTTPError
 
 import numpy as np
 
-from biLM.batching import batches_by_length, filled, require_finite, shape_step
+from biLM.batching import batches_by_length, filled, in_order, require_finite, shape_step
 from biLM.characters import round_up
 from biLM.errors import InputError
 from biLM.hub_state import find_state
@@ -73,11 +73,7 @@ class HubBiLM:
 
     def embed(self, sentences: Sequence[Sentence], batch_size: int = 64) -> list[np.ndarray]:
         """See `BiLM.embed`."""
-        activations: list[np.ndarray] = [np.empty(0)] * len(sentences)
-        for positions, batch in self.embed_in_batches(sentences, batch_size):
-            for row, position in enumerate(positions):
-                activations[position] = batch[row, :, : len(sentences[position])].copy()
-        return activations
+        return in_order(self.embed_in_batches(sentences, batch_size), sentences)
 
     def embed_in_batches(
         self, sentences: Sequence[Sentence], batch_size: int = 64, table: None = None

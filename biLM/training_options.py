@@ -48,6 +48,11 @@ class TrainingOptions:
         for name in ("max_steps", "patience"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1. Received: {getattr(self, name)}.")
+        for name in ("warmup_steps", "heldout_sentences"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} must be at least 0. Received: {getattr(self, name)}.")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"seed must be from 0 to {2**32 - 1}. Received: {self.seed}.")
         for name in ("learning_rate", "all_clip_norm_val"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be above 0. Received: {getattr(self, name)}.")

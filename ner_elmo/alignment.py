@@ -6,20 +6,18 @@ stays, and the first of equally long ones. A sentence border inside a mark is re
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from biLM.errors import InputError
-from biLM.text import Tokenizer
+from biLM.text import Tokenizer, require_characters
 from ner_elmo.entities import Span
 from ner_elmo.formats.document import Borders, Document, Finding, Mark
 from ner_elmo.formats.tagged import spans_over_tokens
 
 Note = Callable[[str, str, str], None]  # kind, text, action
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _SHOWN = 60  # characters of a text that a finding is about
 
 
@@ -30,12 +28,6 @@ class Sentence:
     tokens: tuple[str, ...]
     spans: tuple[Span, ...] = ()
     where: str = ""
-
-
-def require_characters(text: str, where: str) -> None:
-    """Raises InputError for halves of surrogate pairs, which JSON can hold and UTF-8 cannot."""
-    if half := _SURROGATE.search(text):
-        raise InputError(f"{where}: the text holds half a surrogate pair, {half[0]!r}, which is no character.")
 
 
 def require_sound(document: Document) -> None:

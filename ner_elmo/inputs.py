@@ -13,8 +13,7 @@ from typing import Any
 from biLM.corpus import BoundedReader, decoded, open_bytes
 from biLM.errors import InputError
 from biLM.prepare import find_sources
-from biLM.text import TextSentence
-from ner_elmo.alignment import require_characters
+from biLM.text import TextSentence, require_characters
 from ner_elmo.formats import comma
 from ner_elmo.formats.document import Borders
 from ner_elmo.formats.source import Source, parsed, suffix_of

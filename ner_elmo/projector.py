@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from biLM import InputError
-from biLM.exploration import snippet
+from biLM.exploration import require_layer, snippet
 from ner_elmo.entities import OUTSIDE, Span
 from ner_elmo.predictor import Predictor
 from ner_elmo.readers import Sentence
@@ -46,8 +46,8 @@ def token_vectors(
     bilm, mix = tagger.features.bilm, tagger.tagger.elmo
     if bilm is None or mix is None:
         raise InputError("the projector shows vectors of a biLM. Received: a model trained with --elmo none.")
-    if layer is not None and not -bilm.n_layers <= layer < bilm.n_layers:
-        raise InputError(f"the layer must be from 0 to {bilm.n_layers - 1}. Received: {layer}.")
+    if layer is not None:
+        require_layer(bilm, layer)
     numbers = sorted({number for number, _ in places})
     tokens = [sentences[number].tokens for number in numbers]
     vectors: dict[int, np.ndarray] = {}  # (T, D) of each sentence

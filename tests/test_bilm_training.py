@@ -138,3 +138,9 @@ def test_too_little_text_and_unknown_options_are_said(trained, tmp_path, capsys)
     run(["biLM", "train", "--train", str(trained / "text.txt"), "--out", str(tmp_path / "o")], code=2)
     assert "must hold at least one batch, batch_size * unroll_steps = 2560 positions" in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
+    for option in (("--seed", "-1"), ("--heldout-sentences", "-1"), ("--warmup-steps", "-1")):
+        run(["biLM", "train", "--train", str(trained / "text.txt"), "--out", str(tmp_path / "o"), *option], code=2)
+        assert f"{option[0][2:].replace('-', '_')} must be " in capsys.readouterr().err
+    for option in (("--dropout", "0"), ("--no-tensorboard",), ("--no-char-cnn",)):
+        run(["biLM", "train", "--resume", str(trained / "out"), *option], code=2)
+        assert "--resume takes every option from the run. Received also: --" in capsys.readouterr().err

@@ -84,6 +84,8 @@ def test_batches_go_on_from_their_state(shards):
 def test_shards_that_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         find_files([str(tmp_path / "*.gz")])
+    with pytest.raises(InputError, match="no such file"):
+        find_files([str(tmp_path)])
     (tmp_path / "latin.txt").write_bytes("café".encode("latin-1"))
     with pytest.raises(InputError, match="latin.txt:1: must be UTF-8"):
         list(read_sentences([tmp_path / "latin.txt"]))

@@ -100,6 +100,8 @@ def test_the_character_limit_and_given_tokens(tmp_path):
         ("", "t.txt", {}, "no sentence is left to train on"),
         ('{"text": "a"}\n{"txt": "b"}\n', "t.jsonl", {}, r"t.jsonl:2: .* the text in 'text'. Received: \['txt'\]"),
         ("{\n", "t.jsonl", {}, "t.jsonl:1: not JSON"),
+        ('{"text": "a\\ud83d"}\n', "t.jsonl", {}, "t.jsonl:1: the text holds half a surrogate pair"),
+        ("a\n", "t.txt", {"seed": -1}, "the seed must be from 0 to 4294967295. Received: -1"),
         ("a\n", "t.txt", {"heldout_fraction": 1.0}, "must be at least 0 and below 1. Received: 1.0"),
     ],
 )  # fmt: skip

@@ -48,11 +48,11 @@ class Handler(BaseHTTPRequestHandler):
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         self.send_header("Content-Length", str(len(body)))
-        if how != "nameless":
+        if how not in ("nameless", "early"):
             self.send_header("ETag", f'"{etag}"')
         self.end_headers()
-        if how in ("break", "nameless", "stall"):
-            self.wfile.write(body[: len(body) // 2])
+        if how in ("break", "nameless", "early", "stall"):
+            self.wfile.write(body[: len(body) // (4 if how == "early" else 2)])
             self.wfile.flush()
             if how == "stall":
                 server.go_on.wait(30)
@@ -135,6 +135,14 @@ def test_progress_is_told_and_goes_on_after_a_break(server, tmp_path):
     fetch(Remote(server.url + "/data"), tmp_path / "x", report=lambda done, total: told.append((done, total)), pause=0)
     assert told == sorted(told) and len(told) > 3
     assert {total for _, total in told} == {len(DATA) * 20} and told[-1][0] == len(DATA) * 20
+
+
+def test_a_server_that_breaks_for_ever_is_given_up(server, tmp_path):
+    """It gives no name to go on by, so each try begins anew; one that gets as far as another brought nothing new."""
+    server.script["/data"] = ["nameless", "early"] * 20
+    with pytest.raises(InputError, match="cannot be downloaded"):
+        get(server, tmp_path / "x")
+    assert len(server.asked) == TRIES
 
 
 def test_a_later_run_goes_on(server, tmp_path):

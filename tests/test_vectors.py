@@ -52,6 +52,13 @@ def test_embed_holds_what_the_bilm_gives(bilm, text, tmp_path, layers, mix, expe
         assert json.loads(file["sentence_to_index"][0])[LINES[0]] == "4"
 
 
+def test_lines_of_other_systems_are_the_same_sentences(bilm, tmp_path):
+    (tmp_path / "text.txt").write_bytes(b"The bank .\r\nThe river .\r\n")
+    dump(bilm, tmp_path / "text.txt", tmp_path / "o.hdf5")
+    with h5py.File(tmp_path / "o.hdf5") as file:
+        assert json.loads(file["sentence_to_index"][0]) == {"The bank .": "0", "The river .": "1"}
+
+
 @pytest.mark.parametrize(("layers", "mix"), [("mix", None), ("mix", Mix((1.0,))), ("top", Mix((1.0, 1.0, 1.0)))])
 def test_a_mix_needs_a_weight_for_each_layer(bilm, text, tmp_path, layers, mix):
     with pytest.raises(InputError, match="a mix needs 3 weights, one a layer, with layers 'mix'"):
@@ -89,8 +96,9 @@ def test_neighbours_are_the_nearest_of_all_tokens(bilm, text, monkeypatch):
     assert {o.token for _, o in found[:1]} == {everything[0][1]}
     with pytest.raises(InputError, match="position must be from 0 to 4. Received: 5"):
         neighbours(bilm, text, query, 5)
-    with pytest.raises(InputError, match="layer must be from 0 to 2. Received: 3"):
-        list(occurrences(bilm, text, 3))
+    for look in (lambda: list(occurrences(bilm, text, 3)), lambda: neighbours(bilm, text, query, 1, layer=3)):
+        with pytest.raises(InputError, match="layer must be from 0 to 2. Received: 3"):
+            look()
 
 
 def test_occurrences_know_their_place(bilm, text):
@@ -132,3 +140,8 @@ def test_the_commands(small_weights, text, tmp_path, capsys):
     run("embed", small_weights, text, tmp_path / "o.hdf5", "--layers", "mix", "--mix", 1, 0, 0)
     _, wrong = run("neighbours", small_weights, text, "--sentence", "The bank .", "--token", "river", status=2)
     assert wrong == "biLM neighbours: error: --token must be one of the sentence's: 'The bank .'. Received: 'river'.\n"
+    for more in (("--n", 0), ("--limit", 0), ("--batch-size", 0)):
+        name = {"--n": "neighbours", "--limit": "picture", "--batch-size": "embed"}[more[0]]
+        needed = {"neighbours": ("--sentence", "a", "--token", "a"), "picture": ("--words", "a", "--out", tmp_path / "p")}
+        _, wrong = run(name, small_weights, text, *needed.get(name, (tmp_path / "p",)), *more, status=2)
+        assert wrong == f"biLM {name}: error: {more[0]} must be at least 1. Received: 0.\n"
