@@ -53,7 +53,7 @@ def anchor(heading: str) -> str:
 
 
 def _section(name: str, what: str, parser: argparse.ArgumentParser) -> Iterator[str]:
-    yield f"## {name}\n{what[:1].upper()}{what[1:].removesuffix('.')}."
+    yield f"## {name}\n{what[:1].upper()}{what[1:]}{'' if what.endswith(('.', '?')) else '.'}"
     positional, options, *groups = parser._action_groups
     for title, group in (("", [positional, options]), *((group.title, [group]) for group in groups)):
         actions = [action for one in group for action in one._group_actions if action.dest != "help"]
@@ -77,7 +77,7 @@ def _usage(action: argparse.Action) -> str:
 def _says(action: argparse.Action, parser: argparse.ArgumentParser) -> str:
     """Its help, without places of this machine."""
     text = (action.help or "") % {"prog": parser.prog, "default": action.default}
-    text = text.replace(f"{PAGE.parent.parent}/", "")
+    text = text.replace(f"{PAGE.parent.parent}/", "").replace("<", "&lt;")
     return text + (" **Needed.**" if action.option_strings and action.required else "")
 
 

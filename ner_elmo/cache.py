@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from biLM import BiLM, InputError
 from biLM.progress import Report
 from biLM.tfhub import HubBiLM
 from ner_elmo.batching import Tokens, mask_of
+from ner_elmo.config import TrainConfig
 
 FLOAT16_LIMIT = 65504.0
 _HEADERS = 512  # bytes of the two files of a segment beside what they hold, at most
@@ -94,6 +96,11 @@ class Cache:
 
     def __init__(self, directory: Path, max_bytes: int):
         self.directory, self.max_bytes = directory, max_bytes
+
+    @classmethod
+    def of(cls, config: TrainConfig) -> Cache:
+        """The one that a configuration names."""
+        return cls(Path(config.cache_dir or default_directory()), int(config.cache_size * 1e9))
 
     def activations(self, bilm: BiLM, sentences: Sequence[Tokens], report: Report = lambda done, total: None) -> Activations:
         """Activations of sentences; those that are not here are computed and added.
@@ -196,13 +203,17 @@ def _read(folder: Path, wanted: set[bytes]) -> dict[bytes, tuple[Path, np.ndarra
             array = np.asarray(np.load(segment / "activations.npy", mmap_mode="r"))
         except FileNotFoundError:
             continue  # another run made room
+        except (ValueError, EOFError):  # cut off when the machine went down: computed again
+            shutil.rmtree(segment, ignore_errors=True)
+            continue
         before = len(here)
         starts = np.cumsum(sentences["length"]) - sentences["length"]
         for name, start, length in zip(sentences["hash"].tolist(), starts, sentences["length"], strict=True):
             if name in wanted:
                 here.setdefault(name, (segment, array[start : start + length]))
         if len(here) > before:
-            os.utime(segment)
+            with suppress(FileNotFoundError):  # another run made room; what is open here stays readable
+                os.utime(segment)
     return here
 
 

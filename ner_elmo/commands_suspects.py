@@ -15,16 +15,19 @@ from rich.table import Table
 from biLM.files import whole_file
 from biLM.flags import add_flags, given
 from biLM.progress import progress
+from biLM.published import go_offline, resolve
 from biLM.startup import start_keras
-from ner_elmo.config import NO_ELMO, TrainConfig
+from ner_elmo.config import TrainConfig
 from ner_elmo.readers import read_sentences
 
 if TYPE_CHECKING:
     from ner_elmo.suspects import Suspect
 
 _DEFAULTS = {"epochs": 8, "hidden_size": 128}
-_NOT_ASKED = (
-    "train", "dev", "test", "lang", "output", "overwrite", "license", "dataset", "train_bilm", "include_bilm", "patience",
+_NOT_ASKED = (  # nothing of these is read here
+    "train", "dev", "test", "output", "overwrite", "license", "dataset", "train_bilm", "bilm_learning_rate", "include_bilm",
+    "word_vectors", "word_vectors_max", "gazetteer", "patience", "seeds", "learning_curve", "baseline", "tune",
+    "tune_options", "tensorboard",
 )  # fmt: skip
 
 
@@ -44,17 +47,17 @@ def add(commands) -> None:
 
 def _suspects(args: argparse.Namespace) -> None:
     config = TrainConfig.from_dict(_DEFAULTS | given(args, TrainConfig))
-    sentences = read_sentences(args.files, config.tag_scheme)
+    sentences = read_sentences(args.files, **config.reading)
+    if config.offline:
+        go_offline()
+    resolve(config.elmo)
     start_keras()
-    from biLM import load_bilm
-    from ner_elmo.cache import Cache, default_directory
+    from ner_elmo.cache import Cache
+    from ner_elmo.experiment import load
     from ner_elmo.suspects import find_suspects
 
-    bilm = cache = None
-    if config.elmo != NO_ELMO:
-        bilm = load_bilm(config.elmo, config.elmo_options, initial_state=config.initial_state, top_layer=config.top_layer)
-    if bilm is not None and config.cache:
-        cache = Cache(Path(config.cache_dir or default_directory()), int(config.cache_size * 1e9))
+    bilm = load(config)
+    cache = Cache.of(config) if bilm is not None and config.cache else None
     console = Console(stderr=True, highlight=False, markup=False)
     with progress("training", console) as step:
         found = find_suspects(config, sentences, args.folds, bilm, cache, step)

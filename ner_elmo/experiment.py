@@ -20,7 +20,7 @@ from biLM.text import Tokenizer
 from ner_elmo import report
 from ner_elmo.batching import Features
 from ner_elmo.bundle import write_model
-from ner_elmo.cache import Activations, Cache, default_directory
+from ner_elmo.cache import Activations, Cache
 from ner_elmo.confidence import learn_confidence
 from ner_elmo.config import NO_ELMO, TrainConfig
 from ner_elmo.gazetteers import Gazetteers, read_gazetteers
@@ -93,12 +93,12 @@ def gather(
             vectors = read_word_vectors(config.word_vectors, config.word_vectors_max, step)
         report.word_vectors_summary(vectors, train, console)
         material = replace(material, word_vectors=vectors)
-    if config.elmo == NO_ELMO:
+    bilm = load(config)
+    if bilm is None:
         return material
-    bilm = _load(config)
     if config.train_bilm or not config.cache:
         return replace(material, bilm=bilm)
-    cache = Cache(Path(config.cache_dir or default_directory()), int(config.cache_size * 1e9))
+    cache = Cache.of(config)
     with progress("embedding", console) as step:
         of_train, of_dev = (cache.activations(bilm, [one.tokens for one in side], step) for side in (train, dev))
     report.cache_summary(cache.directory, [of_train.found, of_dev.found], console)
@@ -188,8 +188,11 @@ def unchanged(config: TrainConfig, material: Material) -> Material:
     """The material as it was before a run: a biLM that was fine-tuned is loaded again."""
     if not config.train_bilm:
         return material
-    return replace(material, bilm=_load(config))
+    return replace(material, bilm=load(config))
 
 
-def _load(config: TrainConfig) -> BiLM:
+def load(config: TrainConfig) -> BiLM | None:
+    """The biLM that a configuration names; None without ELMo."""
+    if config.elmo == NO_ELMO:
+        return None
     return load_bilm(config.elmo, config.elmo_options, initial_state=config.initial_state, top_layer=config.top_layer)

@@ -75,6 +75,30 @@ def test_tokens_that_join_to_the_same_text_are_told_apart(bilm, tmp_path):
     assert cache.activations(bilm, [two]).found.hits == 0
 
 
+@pytest.mark.parametrize("name", ["activations.npy", "sentences.npy"])
+@pytest.mark.parametrize("size", [0, 100, 200])
+def test_what_was_cut_off_is_computed_again(bilm, tmp_path, name, size):
+    """As a machine that goes down may leave it."""
+    Cache(tmp_path, PLENTY).activations(bilm, SENTENCES)
+    (path,) = tmp_path.rglob(name)
+    os.truncate(path, size)
+    again = Cache(tmp_path, PLENTY).activations(bilm, SENTENCES)
+    assert (again.found.hits, again.found.added) == (0, 5)
+    assert close(again, bilm, SENTENCES)
+
+
+def test_a_segment_may_go_while_it_is_looked_at(bilm, tmp_path, monkeypatch):
+    """Another run, with another biLM, makes room for itself."""
+    Cache(tmp_path, PLENTY).activations(bilm, SENTENCES)
+
+    def gone(path):
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr("ner_elmo.cache.os.utime", gone)
+    again = Cache(tmp_path, PLENTY).activations(bilm, SENTENCES)
+    assert again.found.hits == 5 and close(again, bilm, SENTENCES)
+
+
 def test_another_bilm_has_a_folder_of_its_own(bilm, small_weights, tmp_path):
     zero, lower = load_bilm(small_weights, initial_state="zero"), load_bilm(small_weights, top_layer=1)
     assert fingerprint(bilm) == fingerprint(load_bilm(small_weights)) != fingerprint(zero)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from biLM import InputError
+from ner_elmo.__main__ import parser
 from ner_elmo.config import TrainConfig
 from ner_elmo.entities import Span, TagSet
 from ner_elmo.readers import Sentence
@@ -97,6 +98,24 @@ def test_tags_of_a_model_become_labels():
     of_tags = np.arange(9.0)[None]
     assert tag_set.tags[:5] == ["O", "B-LOC", "I-LOC", "E-LOC", "S-LOC"]
     assert labels.probabilities(of_tags, tag_set).tolist() == [[0, 1 + 4, 2 + 3, 5 + 8, 6 + 7]]
+
+
+def run(*arguments) -> None:
+    args = parser().parse_args(["suspects", *map(str, arguments)])
+    args.run(args)
+
+
+def test_the_command_reads_files_as_it_is_told(tmp_path, monkeypatch, capsys):
+    seen = []
+    monkeypatch.setattr("ner_elmo.suspects.find_suspects", lambda config, sentences, *more: seen.append(sentences) or [])
+    (tmp_path / "x.tsv").write_text("1\tLund\tB-PER\tO\n2\tleft\tO\tO\n")
+    run(tmp_path / "x.tsv", "--elmo", "none", "--columns", "[2, 3]")
+    assert [(one.tokens, one.spans) for one in seen[0]] == [(("Lund", "left"), (Span("PER", 0, 1),))]
+    assert "0 suspects in 0 of 1 sentences" in capsys.readouterr().err
+    monkeypatch.setenv("NER_ELMO_OFFLINE", "")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    with pytest.raises(InputError, match="small: options.json is not here, and this is offline"):
+        run(tmp_path / "x.tsv", "--elmo", "small", "--offline")
 
 
 def test_what_cannot_be_split_is_said():
