@@ -7,7 +7,7 @@ from pathlib import Path
 
 from biLM.errors import InputError
 from biLM.startup import start_keras
-from ner_elmo.model_directory import describe
+from ner_elmo.model_directory import language_of
 from ner_elmo.readers import read_sentences
 
 
@@ -30,8 +30,9 @@ def add(commands) -> None:
 def _projector(args: argparse.Namespace) -> None:
     if args.limit < 1:
         raise InputError(f"--limit must be at least 1. Received: {args.limit}.")
-    describe(args.model)
-    sentences = read_sentences(args.files)
+    if args.seed < 0:
+        raise InputError(f"--seed must be at least 0. Received: {args.seed}.")
+    sentences = read_sentences(args.files, lang=language_of(args.model))
     start_keras()
 
     from biLM.exploration import write_projector

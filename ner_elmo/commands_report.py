@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from biLM.startup import start_keras
-from ner_elmo.model_directory import describe
+from ner_elmo.model_directory import describe, language_of
 from ner_elmo.readers import read_sentences
 
 
@@ -43,7 +43,7 @@ def _report(args: argparse.Namespace) -> None:
 
 
 def _measured(model: Path, files: list[str]):
-    sentences = read_sentences(files)
+    sentences = read_sentences(files, lang=language_of(model))
     start_keras()
     from ner_elmo.predictor import Predictor
     from ner_elmo.reporting.data import of_model

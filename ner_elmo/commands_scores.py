@@ -15,7 +15,7 @@ from biLM.errors import InputError
 from biLM.startup import start_keras
 from ner_elmo.entities import Span
 from ner_elmo.metrics import evaluate
-from ner_elmo.model_directory import describe
+from ner_elmo.model_directory import describe, language_of
 from ner_elmo.readers import Sentence, read_sentences
 from ner_elmo.reading_flags import add_reading_flags, reading
 from ner_elmo.report import print_evaluation
@@ -66,8 +66,9 @@ def _compare(args: argparse.Namespace) -> None:
 
 def _read(args: argparse.Namespace, model: Path) -> list[Sentence]:
     """The annotated files, raw text in them split as the model splits it."""
-    lang = describe(model)["config"].get("lang", "en")
-    return read_sentences(args.files, lang=lang, **reading(args), report=lambda file: print(file, file=sys.stderr))
+    return read_sentences(
+        args.files, lang=language_of(model), **reading(args), report=lambda file: print(file, file=sys.stderr)
+    )
 
 
 def _predict(models: Sequence[Path], sentences: Sequence[Sentence], elmo: str | None = None) -> list[list[list[Span]]]:

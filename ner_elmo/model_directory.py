@@ -80,6 +80,11 @@ def describe(directory: Path) -> dict[str, Any]:
     return description
 
 
+def language_of(directory: Path) -> str:
+    """The language of the tokenizer that a model splits raw text with."""
+    return describe(directory)["config"].get("lang", "en")
+
+
 def remember(directory: Path) -> None:
     """Notes, in models/LAST, which model was trained last in this working directory."""
     Path("models").mkdir(exist_ok=True)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,15 +18,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from biLM import InputError
+from biLM.files import write_object
+from ner_elmo.__main__ import parser
 from ner_elmo.config import TrainConfig
 from ner_elmo.decoding import Scores, forward_backward
 from ner_elmo.entities import Span, TagSet
 from ner_elmo.marginals import outside_probability, tag_probabilities
-from ner_elmo.readers import Sentence
+from ner_elmo.model_directory import DESCRIPTION
+from ner_elmo.readers import Sentence, read_sentences
 from ner_elmo.reporting import intervals
 from ner_elmo.reporting.calibration import Bin, calibration
-from ner_elmo.reporting.data import EpochRow, Measured, Mix, ReportData, TrainingRecord, read_report, write_report
-from ner_elmo.reporting.data_summary import Seen, summarise
+from ner_elmo.reporting.data import (
+    EpochRow,
+    Measured,
+    Mix,
+    ReportData,
+    TrainingRecord,
+    _seen_again,
+    read_report,
+    write_report,
+)
+from ner_elmo.reporting.data_summary import Seen, sha256_of, summarise
+from ner_elmo.reporting.figures import learning_curve
 from ner_elmo.reporting.intervals import bootstrap
 from ner_elmo.reporting.judged import Judged, evaluation_of
 from ner_elmo.reporting.matches import matches
@@ -191,6 +205,40 @@ def test_summaries_of_files(tmp_path):
     assert (c.path, c.unseen_tokens, c.unseen_entities) == ("c", 0.0, 1.0)
 
 
+def test_a_summary_names_the_file_whatever_its_sentences_are_called(tmp_path):
+    path = tmp_path / "a.json"
+    array = [{"text": "Ada left. Lund stayed.", "label": [[0, 3, "PER"]]}, {"text": "x", "label": []}]
+    for content in (json.dumps(array), json.dumps(array, indent=1)):
+        path.write_text(content)
+        (found,) = summarise("train", read_sentences(path))
+        assert (found.path, found.sentences, found.sha256) == (str(path), 3, sha256_of(path))
+
+
+def test_training_files_are_read_again_as_they_were(tmp_path):
+    (tmp_path / "x.tsv").write_text("1\tLund\tB-PER\tO\n2\tleft\tO\tO\n")
+    config = TrainConfig(columns=(2, 3)).to_dict()
+    write_object(tmp_path / DESCRIPTION, {"format": 1, "types": ["PER"], "config": config, "versions": {}})
+    before = summarise("train", read_sentences(tmp_path / "x.tsv", columns=(2, 3)))
+    assert _seen_again(tmp_path, before) == Seen(frozenset(["Lund", "left"]), frozenset([("Lund",)]))
+
+
+@pytest.mark.parametrize("command", ["report", "projector"])
+def test_raw_text_is_split_in_the_language_of_the_model(tmp_path, monkeypatch, command):
+    class Read(Exception):
+        """As far as this test goes."""
+
+    def read(files, lang="en"):
+        raise Read(lang)
+
+    monkeypatch.setattr(f"ner_elmo.commands_{command}.read_sentences", read)
+    config = TrainConfig(lang="de").to_dict()
+    write_object(tmp_path / DESCRIPTION, {"format": 1, "types": ["PER"], "config": config, "versions": {}})
+    more = ["--test", "x.jsonl"] if command == "report" else ["x.jsonl", "--out", "out"]
+    args = parser().parse_args([command, str(tmp_path), *more])
+    with pytest.raises(Read, match="de"):
+        args.run(args)
+
+
 def report_of(corpus, **changes) -> ReportData:
     epochs = (EpochRow(1, 9.5, 0.2, 0.1, 0.13, True, 1.0), EpochRow(2, 4.0, 0.6, 0.5, 0.55, True, 1.1))
     report = ReportData(
@@ -331,6 +379,24 @@ def test_a_card_carries_the_licence_and_the_name_of_the_data():
     dataset = values["model-index"][0]["results"][0]["dataset"]
     assert dataset == {"name": "Ships' logs: 1780", "type": "Ships-logs-1780", "split": "test"}
     assert "elmo" not in values["tags"]
+
+
+def test_a_card_says_what_the_tagger_reads():
+    config = TrainConfig(elmo="none", token_vectors=False, word_vectors="v.txt", casing=True, gazetteer=("LOC=x",)).to_dict()
+    assert "plain text: word vectors from a file, a vector of the casing, lists of known names, a residual" in card(
+        report_of(SOME, config=config)
+    )
+
+
+def test_a_plot_is_whole_or_not_there(tmp_path, monkeypatch):
+    def cut_off(figure, path, **how):
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", cut_off)
+    with pytest.raises(OSError, match="No space left"):
+        learning_curve(tmp_path / "curve.png", [1, 2], [0.1, 0.2])
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_no_module_is_packed_too():

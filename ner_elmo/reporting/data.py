@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from biLM.errors import InputError
 from biLM.files import whole_file
+from ner_elmo.config import TrainConfig
 from ner_elmo.metrics import Evaluation
 from ner_elmo.model_directory import describe
-from ner_elmo.readers import Sentence
+from ner_elmo.readers import Sentence, read_sentences
 from ner_elmo.reporting.calibration import Calibration, calibration
 from ner_elmo.reporting.data_summary import FileSummary, Seen, sha256_of, summarise
 from ner_elmo.reporting.intervals import Intervals, bootstrap
@@ -130,13 +131,11 @@ def of_model(directory: Path, judged: Sequence[Judged]) -> ReportData:
 
 def _seen_again(directory: Path, data: Sequence[FileSummary]) -> Seen | None:
     """What training saw, if its files are still there and unchanged."""
-    from ner_elmo.readers import read_sentences
-
     files = [summary for summary in data if summary.role == "train"]
     if not files or any(summary.sha256 is None or sha256_of(summary.path) != summary.sha256 for summary in files):
         return None
-    scheme = describe(directory)["config"].get("tag_scheme", "auto")
-    return Seen.of(read_sentences([summary.path for summary in files], scheme))
+    config = TrainConfig.from_dict(describe(directory)["config"])
+    return Seen.of(read_sentences([summary.path for summary in files], **config.reading))
 
 
 def _report(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ner_elmo.readers import Sentence
+
+_PLACE = re.compile(r"(:\d+)?(: (item|row|text) \d+)?(, (paragraph|character) \d+)*$")  # in a file, behind its path
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def summarise(role: str, sentences: Sequence[Sentence], seen: Seen | None = None
     """A summary for each file that the sentences come from, in their order."""
     of_file: dict[str, list[Sentence]] = {}
     for sentence in sentences:
-        of_file.setdefault(sentence.where.rpartition(":")[0], []).append(sentence)
+        of_file.setdefault(_PLACE.sub("", sentence.where), []).append(sentence)
     return tuple(_summary(role, path, here, seen) for path, here in of_file.items())
 
 

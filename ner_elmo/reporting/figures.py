@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from biLM.files import whole_file
 from ner_elmo.reporting.data import EpochRow, Mix, ReportData
 
 INK, FAINT, LINE, ONE, TWO = "#0a0101", "#0a0102", "#0a0103", "#0a0104", "#0a0105"
@@ -50,7 +51,8 @@ def learning_curve(path: Path, sentences: Sequence[int], f1: Sequence[float]) ->
     axes.set(xlabel="training sentences", ylabel="test F1, strict")
     axes.set_xlim(left=0)
     axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
+    with whole_file(path) as partial:
+        figure.savefig(partial, format="png", dpi=120)
 
 
 def _f1(axes: Any, report: ReportData) -> None:

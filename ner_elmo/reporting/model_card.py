@@ -87,11 +87,14 @@ def dataset_name(report: ReportData) -> str:
 
 
 def _reads(config: dict[str, Any]) -> str:
-    words = "learned word and character vectors"
-    if config["elmo"] == NO_ELMO:
-        return words
-    mix = "a scalar mix of the layers of a biLM (ELMo)"
-    return f"{mix} beside {words}" if config["token_vectors"] else mix
+    parts = {
+        "a scalar mix of the layers of a biLM (ELMo)": config["elmo"] != NO_ELMO,
+        "learned word and character vectors": config["token_vectors"],
+        "word vectors from a file": config["word_vectors"],
+        "a vector of the casing": config["casing"],
+        "lists of known names": config["gazetteer"],
+    }
+    return ", ".join(part for part, is_read in parts.items() if is_read)
 
 
 def _row(name: str, score: Score, interval: ScoreIntervals) -> str:
