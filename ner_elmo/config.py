@@ -104,6 +104,7 @@ class TrainConfig:
         whole = ("hidden_size", "n_blocks", "word_dim", "word_vectors_max", "epochs", "seeds", "patience", "batch_size")
         for name in (*whole, "devices"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
+        _require(0 <= self.seed < 2**32, f"seed must be from 0 to {2**32 - 1}", self.seed)
         _require(self.columns is None or len(self.columns) == 2, "columns must be two numbers", self.columns)
         _require(0 <= self.dropout < 1, "dropout must be at least 0 and below 1", self.dropout)
         _require(self.learning_rate > 0, "learning_rate must be above 0", self.learning_rate)

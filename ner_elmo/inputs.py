@@ -79,7 +79,7 @@ def _items(paths: Sequence[str], field: str | None, form: str, scheme: str) -> I
             source = Source(Path(path), scheme, text_field=field)
             for document in documents_of(source, AUTO if form == AUTO else form)[1]:
                 require_characters(document.text, document.where)
-                row = {"text": document.text, **document.fields} if document.fields else None
+                row = {"text": "", **document.fields} | {"text": document.text} if document.fields else None
                 yield Item(document.text, document.sentences, row)
 
 

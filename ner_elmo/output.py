@@ -112,6 +112,8 @@ def _jsonl(found: Iterable[Result], types: Sequence[str]) -> Iterator[str]:
 
 def _taggings(result: Result) -> Iterator[dict[str, Any]]:
     for (sentence, _), taggings in zip(result.sentences, result.n_best, strict=True):
+        if not sentence.tokens:  # an empty line of tokens between blanks
+            continue
         rows = [
             {"probability": round(one.probability, 4), "entities": [_row(entity) for entity in one.entities]}
             for one in taggings

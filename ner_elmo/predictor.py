@@ -78,17 +78,9 @@ class Predictor:
 
         tokenized: tokens are what stands between blanks, and a text is one sentence.
         """
-        for text, sentences in self.tag_items(texts, self._split(tokenized)):
+        split = (lambda text: [split_tokens(text)]) if tokenized else self.tokenizer.sentences
+        for text, sentences in self.tag_items(texts, split):
             yield text, [entity for sentence, spans in sentences for entity in entities_of(text, sentence, spans)]
-
-    def tag_tokens(self, texts: Iterable[str], tokenized: bool = False) -> Iterator[tuple[TextSentence, list[Span]]]:
-        """Yields each sentence of the texts with its spans over tokens, in order."""
-        for _, sentences in self.tag_items(texts, self._split(tokenized)):
-            for sentence, spans in sentences:
-                yield sentence, [span for span, _ in spans]
-
-    def _split(self, tokenized: bool) -> Callable[[str], list[TextSentence]]:
-        return (lambda text: [split_tokens(text)]) if tokenized else self.tokenizer.sentences
 
     def tag_items(self, items: Iterable[T], split: Callable[[T], list[TextSentence]]) -> Iterator[tuple[T, list[Tagged]]]:
         """Yields each item with its sentences and their spans, in order; `split` makes the sentences of an item.

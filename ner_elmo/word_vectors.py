@@ -15,6 +15,7 @@ from biLM.corpus import open_text
 from biLM.errors import InputError
 from biLM.progress import Report
 
+MOST = 65504  # what float16 can hold
 _REPORT_EVERY = 10_000  # lines
 
 
@@ -95,6 +96,7 @@ def _lines(path: str | Path) -> Iterator[tuple[int, str, np.ndarray]]:
                 row = np.array(numbers, np.float32)
             except ValueError:
                 row = np.empty(0, np.float32)
-            if not word or len(row) != width or width < 1 or not np.isfinite(row).all():
-                raise InputError(f"{path}:{number}: expected a word and {max(1, width)} numbers, got {line[:60].strip()!r}.")
+            if not word or len(row) != width or width < 1 or not (np.abs(row) <= MOST).all():
+                wanted = f"a word and {max(1, width)} numbers up to {MOST}"
+                raise InputError(f"{path}:{number}: expected {wanted}, got {line[:60].strip()!r}.")
             yield number, word, row.astype(np.float16)

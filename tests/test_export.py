@@ -113,7 +113,8 @@ def test_onnx_runtime_finds_the_same(model, tmp_path, capsys):
     assert run(directory, "--format", "onnx", "--out", tmp_path / "onnx") == 0
     assert "onnx: onnx, equal to" in capsys.readouterr().out
     again = OnnxTagger.load(tmp_path / "onnx", tagger.features.bilm)
-    sentences = [text.split() for text in TEXTS if text]
+    sentences = [text.split() for text in TEXTS]
+    assert [] in sentences and again.tag_sentences([[]]) == [[]]
     for ours, theirs in zip(tagger.tag_sentences(sentences), again.tag_sentences(sentences), strict=True):
         assert [span for span, _ in ours] == [span for span, _ in theirs]
         assert [p for _, p in ours] == pytest.approx([p for _, p in theirs], abs=1e-4)

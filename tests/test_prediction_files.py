@@ -185,6 +185,14 @@ def test_the_most_probable_taggings_of_each_sentence(tagger):
         for entity in (entity for one in sentence["n_best"] for entity in one["entities"]):
             assert text[entity["start"] : entity["end"]] == entity["text"]
     assert [e for one in row["sentences"] for e in one["n_best"][0]["entities"]] == row["entities"]
+    (empty,) = tagged(tagger, [Item("")], tokenized=True, n_best=2)
+    assert json.loads(written([empty], "jsonl"))["sentences"] == []
+
+
+def test_the_text_of_a_row_is_the_one_that_offsets_count_in(tmp_path):
+    (tmp_path / "x.jsonl").write_text('{"text": "note 7", "body": "Ada slept.", "entities": [], "id": 1}\n')
+    (item,) = read_items([str(tmp_path / "x.jsonl")], field="body", form="jsonl")
+    assert item.row == {"text": "Ada slept.", "id": 1} and item.text == "Ada slept."
 
 
 def test_a_wanted_precision_is_kept_and_told(tagger, capsys):

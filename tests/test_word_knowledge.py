@@ -37,9 +37,10 @@ def test_formats_of_vectors(tmp_path, head, packed):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("a 1 2\nb 1\n", "v.txt:2: expected a word and 2 numbers, got 'b 1'"),
-        ("a 1 2\nb 1 x\n", "v.txt:2: expected a word and 2 numbers, got 'b 1 x'"),
+        ("a 1 2\nb 1\n", "v.txt:2: expected a word and 2 numbers up to 65504, got 'b 1'"),
+        ("a 1 2\nb 1 x\n", "v.txt:2: expected a word and 2 numbers up to 65504, got 'b 1 x'"),
         ("a 1 nan\n", "v.txt:1: expected a word and 2 numbers"),
+        ("a 1 -1e6\n", "v.txt:1: expected a word and 2 numbers up to 65504, got 'a 1 -1e6'"),
         ("a\n", "v.txt:1: expected a word and 1 numbers"),
         ("", "v.txt: must hold a word and its vector a line. Received: none"),
     ],

@@ -79,11 +79,13 @@ class OnnxTagger:
         """Spans of tokenised sentences, each with its confidence, as `Predictor.tag_sentences`."""
         inputs = Prepared(self.features, sentences)
         result: dict[int, list[tuple[Span, float]]] = {}
-        for positions in batches_by_length(inputs.lengths, self.batch_size):
+        real = np.flatnonzero(inputs.lengths)
+        for chosen in batches_by_length(inputs.lengths[real], self.batch_size):
+            positions = real[chosen].tolist()
             (emissions,) = self.session.run(None, flat(inputs.batch(positions)))
             found = decode(emissions, inputs.lengths[positions], self.scores, self.tag_set)
             result |= zip(positions, found, strict=True)
-        ordered = (result[position] for position in range(len(sentences)))
+        ordered = (result.get(position, []) for position in range(len(sentences)))
         return [[(span, self.confidence(p)) for span, p in spans] for spans in ordered]
 
 
