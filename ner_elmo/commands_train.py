@@ -17,6 +17,7 @@ from biLM.errors import run_command
 from biLM.flags import add_flags, given
 from biLM.published import go_offline, resolve
 from biLM.startup import start_keras
+from biLM.text import Tokenizer
 from ner_elmo import report
 from ner_elmo.config import TrainConfig
 from ner_elmo.model_directory import claim, remember, write_runs
@@ -73,6 +74,7 @@ def _train(config: TrainConfig, output: Path) -> None:
     out = Console(highlight=False, markup=False, width=100)
     read: list[FileRead] = []
     train, dev, test = (read_sentences(files, **config.reading, report=read.append) for files in config.files)
+    Tokenizer(config.lang).sentences(" ")  # a language that has no tokenizer is said now, not by the model that is made
     report.data_summary(config.train, train, dev, test, console)
     for file in read:
         console.print(str(file), soft_wrap=True)

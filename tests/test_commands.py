@@ -176,6 +176,7 @@ MISTAKES = {
     "one column": (["--train", "one.conll"], "one.conll:2: expected 2 columns or more, got 1: 'b'"),
     "no entity": (["--train", "plain.conll"], "plain.conll: must hold at least one entity"),
     "a file as output": (["--output", "train.conll"], "train.conll: must be a directory"),
+    "no tokenizer": (["--lang", "zz"], "no tokenizer for the language 'zz'"),
     "an output in use": (["--output", "model"], "model: holds a model already. Name another --output, or --overwrite it"),
     "an output of others": (["--output", "bilm"], "bilm: must be empty or hold a model"),
     "an unknown key": (["--config", "typo.json"], "typo.json: unknown option 'drpout'. Did you mean 'dropout'?"),
