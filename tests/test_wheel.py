@@ -1,11 +1,17 @@
-"""The wheel is the whole product: built from the sdist, installed and used where no checkout is."""
+"""The wheel is the whole product: built from the sdist, installed and used where no checkout is.
+
+`PYTHONS` names interpreters; each gets an environment of its own, with the wheel, its extra `serve` and what they require.
+"""
 
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
 import tomllib
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -18,10 +24,15 @@ LEFT_OUT = shutil.ignore_patterns(
 )
 
 
-def run(*command, cwd: Path, site: Path, stdin: str = "") -> str:
+def environment(cwd: Path, site: Path | None = None) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(site or ""), "XDG_CACHE_HOME": str(cwd / "cache")}
+
+
+def run(*command, cwd: Path, site: Path | None = None, stdin: str = "") -> str:
     """Standard output of a command that finds the packages of `site` before all others."""
-    environment = os.environ | {"PYTHONPATH": str(site), "XDG_CACHE_HOME": str(cwd / "cache")}
-    done = subprocess.run(command, cwd=cwd, env=environment, input=stdin, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=cwd, env=environment(cwd, site), input=stdin, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -61,7 +72,7 @@ def test_the_sdist_builds_and_tests(built):
         "*.toml",
         "Dockerfile*",
         "docs/*",
-        *(f"{name}/**/*.*" for name in ("benchmarks", "data", "tests")),
+        *(f"{name}/**/*.*" for name in ("benchmarks", "data", "examples", "tests")),
     )
     for name in files_of(PROJECT, *patterns):
         assert (source / name).is_file() or "__pycache__" in name, name
@@ -90,3 +101,52 @@ def test_installed_it_trains_and_predicts_far_from_the_checkout(built, tmp_path)
     assert "usage: train-ner" in run(site / "bin/train-ner", "--help", cwd=work, site=site)
     assert "python -m ner_elmo predict --model" in (work / "models/first/README.md").read_text()
     assert "python -m ner_elmo train --train" in (work / "models/first/report.json").read_text()
+
+
+def use(python: Path, work: Path) -> None:
+    """What a stranger tries: help, a tagger, a line, files, a biLM, a server. The code must be that of the environment."""
+
+    def ner(*arguments: object, stdin: str = "") -> str:
+        return run(python, "-m", "ner_elmo", *map(str, arguments), cwd=work, stdin=stdin)
+
+    where = "import biLM, ner_elmo.config as c; print(biLM.__file__, c.__file__, c.SAMPLE)"
+    *code, sample = run(python, "-c", where, cwd=work).split()
+    assert all(Path(name).is_relative_to(python.parent.parent) for name in (*code, sample))
+    assert "usage: train-ner" in run(python.with_name("train-ner"), "--help", cwd=work)
+    assert "tag text: lines, rows, files" in ner("--help")
+    assert "model: models/first (" in ner("train", "--epochs", 2, "--hidden-size", 32, "--output", "models/first")
+    assert ner("predict", "--format", "jsonl", stdin="Ada Lund left Oslo.").startswith('{"text": "Ada Lund left Oslo."')
+    assert "150 sentences" in ner("check", f"{sample}/dev.conll")
+    ner("convert", f"{sample}/dev.conll", "dev.jsonl")
+    assert len((work / "dev.jsonl").read_text(encoding="utf-8").splitlines()) == 150
+    (work / "text").write_text("The ferry left the small harbour at dawn .\n" * 500)
+    small = ("--preset", "tiny", "--batch-size", "8", "--max-steps", "3", "--n-negative-samples-batch", "4")
+    run(python, "-m", "biLM", "train", "--train", "text", "--heldout", "text", *small, "--out", "bilm", cwd=work)
+    assert "bits_per_character" in run(python, "-m", "biLM", "perplexity", "bilm", "text", cwd=work)
+    serve(python, work)
+
+
+def serve(python: Path, work: Path) -> None:
+    """The server with its demo page, from its start to a graceful end."""
+    command = [python, "-m", "ner_elmo", "serve", "--model", "models/first", "--port", "0"]
+    with subprocess.Popen(command, cwd=work, env=environment(work), stderr=subprocess.PIPE, text=True) as server:
+        try:
+            address = re.match(r"ready: (http://\S+) ", line := server.stderr.readline())
+            assert address, line
+            for page in ("/health", "/docs", "/"):
+                assert urllib.request.urlopen(address[1] + page, timeout=60).status == 200, page
+            server.send_signal(signal.SIGINT)
+            assert server.wait(60) == 0
+        finally:
+            server.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("python", os.environ.get("PYTHONS", "").split() or [None])
+def test_in_a_clean_environment(built, tmp_path, python):
+    if python is None:
+        pytest.skip("PYTHONS names no interpreters")
+    run(python, "-m", "venv", tmp_path / "env", cwd=tmp_path)
+    run(tmp_path / "env/bin/pip", "install", "--quiet", f"{built[1]}[serve]", cwd=tmp_path)
+    (tmp_path / "work").mkdir()
+    use(tmp_path / "env/bin/python", tmp_path / "work")
