@@ -1,12 +1,7 @@
 """Sorts guests' notes into praise and complaint: a plain Keras model on `ElmoEmbedding`, nothing about entities.
 
-Run from the project's folder: `python examples/text_classification.py`. It takes the small biLM that comes with the project.
+`python examples/text_classification.py`, where ner-elmo is installed. It takes the small biLM that comes with it.
 """
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import keras
 import numpy as np
