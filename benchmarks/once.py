@@ -167,6 +167,41 @@ def prediction(args: argparse.Namespace) -> dict:
     return {"tokens_per_second": sum(map(len, text)) / seconds, "p50_ms": float(p50), "p95_ms": float(p95)}
 
 
+def batch(args: argparse.Namespace) -> dict:
+    """Where the time of small batches goes: so many sentences at a time, as they come. Milliseconds a batch, medians of
+    five passes over the text."""
+    from ner_elmo import NerTagger
+    from ner_elmo.readers import read_sentences as read_annotated
+
+    text = [sentence.tokens for sentence in read_annotated([args.annotated]) if 5 <= len(sentence.tokens) <= 50][
+        : args.limit
+    ]
+    batches = [text[start : start + args.batch_size] for start in range(0, len(text), args.batch_size)]
+    tagger = NerTagger.load(args.model)
+    inputs = [tagger.features.batch(sentences) for sentences in batches]
+    emissions = [tagger.emissions(sentences) for sentences in batches]
+
+    def milliseconds(work) -> float:
+        passes = []
+        for _ in range(6):  # the first meets new shapes
+            begin = time.perf_counter()
+            for number in range(len(batches)):
+                work(number)
+            passes.append(1000 * (time.perf_counter() - begin) / len(batches))
+        return statistics.median(passes[1:])
+
+    whole = milliseconds(lambda number: tagger.tag_sentences(batches[number]))
+    return {
+        "tokens_per_second": 1000 * sum(map(len, text)) / len(batches) / whole,
+        "tokens": sum(map(len, text)) / len(batches),
+        "longest": statistics.mean(max(map(len, sentences)) for sentences in batches),
+        "batch_ms": whole,
+        "bilm_ms": milliseconds(lambda number: tagger.features.batch(batches[number])),
+        "tagger_ms": milliseconds(lambda number: tagger.tagger.predict_on_batch(inputs[number])),
+        "decode_ms": milliseconds(lambda number: tagger._decode(emissions[number], len(batches[number]))),
+    }
+
+
 def serving(args: argparse.Namespace) -> dict:
     """`python -m ner_elmo serve` on loopback, so many sentences a request, each client one request at a time. p50_ms,
     p95_ms: from request to answer, of all requests; clients run on the same cores."""
@@ -256,6 +291,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         training: ("--shape", "--text", "--steps", "--negatives", "--vocabulary"),
         epoch: ("--weights", "--annotated", "--limit"),
         prediction: ("--model", "--annotated", "--limit"),
+        batch: ("--model", "--annotated", "--limit", "--batch-size"),
         serving: ("--model", "--annotated", "--limit", "--clients", "--sentences", "--batch-tokens"),
         sentence: ("--model", "--limit"),
         scale: ("--model", "--text", "--actors", "--cpus", "--shard-bytes"),

@@ -189,6 +189,8 @@ def _go_on(training) -> None:
     if not training.placement.is_first:
         training.go_on()
         return
+    softmax = training.softmax.kernel.size + training.softmax.bias.size
+    print(f"{training.model.bilm.n_parameters:,} parameters in the biLM, {softmax:,} in the softmax", file=sys.stderr)
     with show_training() as report, _stop_on_signals() as stop:
         training.go_on(report, stop)
     print(f"{training.directory}/weights.hdf5")

@@ -138,6 +138,11 @@ class BiLM(keras.Model):
         """D."""
         return self.options.width
 
+    @property
+    def n_parameters(self) -> int:
+        """Numbers that are learned, without those of a softmax."""
+        return sum(part.count_params() for part in (self.encoder, *self.directions))
+
     # -- tensors -------------------------------------------------------------------------------------------------
 
     def call(self, inputs, training=False):
