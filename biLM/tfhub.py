@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Lock
@@ -149,7 +150,10 @@ def load_hub(name: str, top_layer: int | None = None) -> HubBiLM:
         raise InputError(f"{name}: must be a URL or a directory. Received: {handle!r}, which is neither.")
     try:
         import tensorflow as tf
-        import tensorflow_hub as hub
+
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)  # it is bounded in pyproject.toml
+            import tensorflow_hub as hub
     except ImportError as error:
         raise InputError(f"{name}: needs TensorFlow and tensorflow-hub: {error}.") from error
     if is_offline() and "://" in handle:
