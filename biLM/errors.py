@@ -33,6 +33,12 @@ class Stopped(RuntimeError):
     """A run that was asked to stop and has saved where it stands."""
 
 
+def require(holds: bool, rule: str, received: object) -> None:
+    """Raises InputError where an option breaks its rule."""
+    if not holds:
+        raise InputError(f"{rule}. Received: {received!r}.")
+
+
 def nearest(name: str, known: list[str]) -> str:
     """A hint like ``" Did you mean 'dropout'?"``, empty when nothing is near."""
     matches = get_close_matches(name, known, n=1)

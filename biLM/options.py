@@ -15,6 +15,7 @@ from typing import Any
 
 from biLM.errors import InputError
 from biLM.files import read_object, write_object
+from biLM.flags import option
 
 N_CHARACTERS = 261  # raw ids 0..260; published files say 262, counting the padding id that model input adds
 
@@ -23,12 +24,12 @@ N_CHARACTERS = 261  # raw ids 0..260; published files say 262, counting the padd
 class LSTMOptions:
     """One residual LSTM stack. `cell_clip` and `proj_clip` are off at 0; `projection_dim == dim` means no projection."""
 
-    dim: int
-    projection_dim: int
-    n_layers: int = 1
-    cell_clip: float = 0.0
-    proj_clip: float = 0.0
-    use_skip_connections: bool = False
+    dim: int = option(MISSING, "units of an LSTM layer")
+    projection_dim: int = option(MISSING, "width of an LSTM layer's output; as large as --lstm-dim: no projection")
+    n_layers: int = option(1, "LSTM layers of a direction")
+    cell_clip: float = option(0.0, "the cell state is clipped to plus and minus this; 0: not at all")
+    proj_clip: float = option(0.0, "the output is clipped to plus and minus this; 0: not at all")
+    use_skip_connections: bool = option(False, "add the input of a layer to its output, from the second layer on")
 
     @property
     def has_projection(self) -> bool:
@@ -39,12 +40,12 @@ class LSTMOptions:
 class CharCNNOptions:
     """The character encoder. `filters` are (width, count) pairs; `n_characters` is 261 or 262, the same network."""
 
-    filters: tuple[tuple[int, int], ...]
-    embedding_dim: int = 16
-    activation: str = "relu"
-    n_highway: int = 0
-    n_characters: int = N_CHARACTERS
-    max_characters_per_token: int = 50
+    filters: tuple[tuple[int, int], ...] = option(MISSING, "[[width, count], ...] of the convolution's filters")
+    embedding_dim: int = option(16, "width of a character's vector")
+    activation: str = option("relu", "after the convolution: relu or tanh")
+    n_highway: int = option(0, "highway layers after the convolution")
+    n_characters: int = option(N_CHARACTERS, "261, or 262 as published files say: the same network")
+    max_characters_per_token: int = option(50, "bytes that are read of a token, with its two marks")
 
     @property
     def n_filters(self) -> int:
@@ -94,9 +95,12 @@ class BiLMOptions:
             if not isinstance(embedding, dict):
                 raise InputError(f"options: char_cnn.embedding must hold an object. Received: {embedding!r}.")
             section["embedding_dim"] = embedding.get("dim", 16)
+            embedding_extra = {key: value for key, value in embedding.items() if key != "dim"}
             section["filters"] = _pairs(section.get("filters", ()))
             known, cnn_extra = _split(section, CharCNNOptions)
             char_cnn = _construct(CharCNNOptions, known, "char_cnn")
+            if embedding_extra:
+                cnn_extra["embedding"] = embedding_extra
             if cnn_extra:
                 extra["char_cnn"] = cnn_extra
         top = {key: raw[key] for key in _TOP_LEVEL if raw.get(key) is not None}
@@ -111,9 +115,10 @@ class BiLMOptions:
         raw["lstm"] = asdict(self.lstm) | extra.pop("lstm", {})
         if self.char_cnn:
             section = asdict(self.char_cnn)
-            section["embedding"] = {"dim": section.pop("embedding_dim")}
+            cnn_extra = dict(extra.pop("char_cnn", {}))
+            section["embedding"] = {"dim": section.pop("embedding_dim")} | cnn_extra.pop("embedding", {})
             section["filters"] = [list(pair) for pair in self.char_cnn.filters]
-            raw["char_cnn"] = section | extra.pop("char_cnn", {})
+            raw["char_cnn"] = section | cnn_extra
         return raw | extra
 
     @classmethod

@@ -51,6 +51,8 @@ def _check(args: argparse.Namespace) -> None:
     if not sides:
         raise InputError("name the files to check: FILE ..., or --train FILE --dev FILE --test FILE.")
     paths = [path for group in sides.values() for path in group]
+    for path in paths:
+        path.stat()  # one that is missing is said before anything is written
     found = check_files(sides, Checker(args.lang, **reading(args)), _copies(paths, args.fix))
     if args.json:
         print(json.dumps(asdict(found), ensure_ascii=False))

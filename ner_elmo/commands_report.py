@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from biLM.errors import InputError
 from biLM.startup import start_keras
 from ner_elmo.model_directory import describe, language_of
 from ner_elmo.readers import read_sentences
@@ -36,6 +37,8 @@ def _report(args: argparse.Namespace) -> None:
     if not args.test:
         print(write_page(args.out or args.model / PAGE, read_report(args.model / REPORT)))
         return
+    if args.out and args.out.suffix == ".json":
+        raise InputError(f"--out {args.out}: is where the numbers go; the page needs another ending, such as .html.")
     page = args.out or args.model / f"report-{Path(args.test[0]).name.partition('.')[0]}.html"
     report = _measured(args.model, args.test)
     write_report(page.with_suffix(".json"), report)

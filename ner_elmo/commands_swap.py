@@ -12,7 +12,7 @@ from rich.console import Console
 
 from biLM.errors import InputError
 from biLM.startup import start_keras
-from ner_elmo.config import NO_ELMO, TrainConfig
+from ner_elmo.config import TrainConfig
 from ner_elmo.model_directory import DESCRIPTION, claim, describe
 from ner_elmo.readers import Sentence, read_sentences
 
@@ -32,7 +32,7 @@ def add(commands) -> None:
 def _swap(args: argparse.Namespace) -> None:
     description = describe(args.model)
     config = TrainConfig.from_dict(description["config"], str(args.model / DESCRIPTION))
-    if config.elmo == NO_ELMO:
+    if description.get("bilm") is None:
         raise InputError(f"{args.model}: was trained without ELMo, so no biLM can be put into it.")
     if args.retrain and args.out is None:
         raise InputError("--retrain needs --out DIR, where the new model goes.")

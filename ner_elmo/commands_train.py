@@ -108,7 +108,8 @@ def _train(config: TrainConfig, output: Path) -> None:
     if config.learning_curve:
         curve = experiment.learning_curve(config, material, best, console)
         report.print_results(curve, out)
-        out.print(report.curve_line(curve), soft_wrap=True)
+        if len(curve) == len(experiment.SHARES):  # it was not interrupted
+            out.print(report.curve_line(curve), soft_wrap=True)
         write_runs(output, learning_curve=[asdict(result) for result in curve])
         figures.learning_curve(output / "learning_curve.png", *zip(*((r.sentences, r.test_f1) for r in curve), strict=True))
     if config.baseline:

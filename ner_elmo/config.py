@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from biLM.errors import InputError
+from biLM.errors import require
 from biLM.files import read_object
 from biLM.flags import from_mapping, option
 from biLM.published import NAMES_HELP, TFHUB
@@ -103,24 +103,24 @@ class TrainConfig:
     def __post_init__(self) -> None:
         whole = ("hidden_size", "n_blocks", "word_dim", "word_vectors_max", "epochs", "seeds", "patience", "batch_size")
         for name in (*whole, "devices"):
-            _require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
-        _require(0 <= self.seed < 2**32, f"seed must be from 0 to {2**32 - 1}", self.seed)
-        _require(self.columns is None or len(self.columns) == 2, "columns must be two numbers", self.columns)
-        _require(0 <= self.dropout < 1, "dropout must be at least 0 and below 1", self.dropout)
-        _require(self.learning_rate > 0, "learning_rate must be above 0", self.learning_rate)
-        _require(self.bilm_learning_rate > 0, "bilm_learning_rate must be above 0", self.bilm_learning_rate)
-        _require(self.batch_tokens is None or self.batch_tokens >= 1, "batch_tokens must be at least 1", self.batch_tokens)
-        _require(self.tune is None or self.tune >= 1, "tune must be at least 1", self.tune)
-        _require(not self.tune or self.output is not None, "tune needs an output, to find its journal again", "output=null")
-        _require(self.warmup_steps >= 0, "warmup_steps must be at least 0", self.warmup_steps)
-        _require(0 <= self.ema < 1, "ema must be at least 0 and below 1", self.ema)
-        _require(self.clip_norm > 0, "clip_norm must be above 0", self.clip_norm)
-        _require(self.cache_size >= 0, "cache_size must be at least 0", self.cache_size)
-        _require(self.l2 >= 0, "l2 must be at least 0", self.l2)
+            require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
+        require(0 <= self.seed < 2**32, f"seed must be from 0 to {2**32 - 1}", self.seed)
+        require(self.columns is None or len(self.columns) == 2, "columns must be two numbers", self.columns)
+        require(0 <= self.dropout < 1, "dropout must be at least 0 and below 1", self.dropout)
+        require(self.learning_rate > 0, "learning_rate must be above 0", self.learning_rate)
+        require(self.bilm_learning_rate > 0, "bilm_learning_rate must be above 0", self.bilm_learning_rate)
+        require(self.batch_tokens is None or self.batch_tokens >= 1, "batch_tokens must be at least 1", self.batch_tokens)
+        require(self.tune is None or self.tune >= 1, "tune must be at least 1", self.tune)
+        require(not self.tune or self.output is not None, "tune needs an output, to find its journal again", "output=null")
+        require(self.warmup_steps >= 0, "warmup_steps must be at least 0", self.warmup_steps)
+        require(0 <= self.ema < 1, "ema must be at least 0 and below 1", self.ema)
+        require(self.clip_norm > 0, "clip_norm must be above 0", self.clip_norm)
+        require(self.cache_size >= 0, "cache_size must be at least 0", self.cache_size)
+        require(self.l2 >= 0, "l2 must be at least 0", self.l2)
         reads = self.token_vectors or self.word_vectors or self.elmo != NO_ELMO
-        _require(bool(reads), "without token_vectors and word_vectors there must be a biLM", "elmo='none'")
-        _require(not (self.train_bilm and self.elmo == NO_ELMO), "train_bilm needs a biLM", "elmo='none'")
-        _require(not (self.train_bilm and self.elmo.startswith(TFHUB)), "a TF-Hub module cannot be fine-tuned", "train_bilm")
+        require(bool(reads), "without token_vectors and word_vectors there must be a biLM", "elmo='none'")
+        require(not (self.train_bilm and self.elmo == NO_ELMO), "train_bilm needs a biLM", "elmo='none'")
+        require(not (self.train_bilm and self.elmo.startswith(TFHUB)), "a TF-Hub module cannot be fine-tuned", "train_bilm")
 
     @property
     def top_layer(self) -> int | None:
@@ -152,8 +152,3 @@ class TrainConfig:
         values = read_object(path)
         cls.from_dict(values, str(path))
         return values
-
-
-def _require(holds: bool, rule: str, received: Any) -> None:
-    if not holds:
-        raise InputError(f"{rule}. Received: {received!r}.")

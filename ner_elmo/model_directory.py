@@ -47,7 +47,7 @@ def claim(directory: Path, overwrite: bool) -> Iterator[None]:
         parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=parent).close()
     except OSError as error:
-        raise InputError(f"{directory}: cannot be written ({error.strerror}). Name another --output.") from error
+        raise InputError(f"{directory}: cannot be written ({error.strerror}). Name another.") from error
     with alone(directory):
         restore(directory)
         _check_free(directory, overwrite)
@@ -59,9 +59,9 @@ def _check_free(directory: Path, overwrite: bool) -> None:
         raise InputError(f"{directory}: must be a directory. Received: a file.")
     if directory.is_dir() and any(directory.iterdir()):
         if not (directory / DESCRIPTION).is_file():
-            raise InputError(f"{directory}: must be empty or hold a model. Name another --output.")
+            raise InputError(f"{directory}: must be empty or hold a model. Name another.")
         if not overwrite:
-            raise InputError(f"{directory}: holds a model already. Name another --output, or --overwrite it.")
+            raise InputError(f"{directory}: holds a model already. Name another, or --overwrite it.")
 
 
 def describe(directory: Path) -> dict[str, Any]:

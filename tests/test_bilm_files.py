@@ -16,6 +16,7 @@ def test_options_keep_unknown_keys(tmp_path):
     raw = oracle.random_options(reverse=True, n_train_tokens=768648884)
     raw["lstm"]["projection_after_highway"] = True
     raw["char_cnn"]["odd"] = [1]
+    raw["char_cnn"]["embedding"]["trainable"] = False
     (tmp_path / "options.json").write_text(json.dumps(raw))
     options = BiLMOptions.read(tmp_path / "options.json")
     options.write(tmp_path / "again.json")
@@ -24,6 +25,7 @@ def test_options_keep_unknown_keys(tmp_path):
     assert again["n_train_tokens"] == 768648884
     assert again["lstm"]["projection_after_highway"] is True
     assert again["char_cnn"]["odd"] == [1]
+    assert again["char_cnn"]["embedding"] == raw["char_cnn"]["embedding"]
     assert again["char_cnn"]["n_characters"] == 262
     assert BiLMOptions.read(tmp_path / "again.json") == options
 

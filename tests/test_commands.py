@@ -177,7 +177,7 @@ MISTAKES = {
     "no entity": (["--train", "plain.conll"], "plain.conll: must hold at least one entity"),
     "a file as output": (["--output", "train.conll"], "train.conll: must be a directory"),
     "no tokenizer": (["--lang", "zz"], "no tokenizer for the language 'zz'"),
-    "an output in use": (["--output", "model"], "model: holds a model already. Name another --output, or --overwrite it"),
+    "an output in use": (["--output", "model"], "model: holds a model already. Name another, or --overwrite it"),
     "an output of others": (["--output", "bilm"], "bilm: must be empty or hold a model"),
     "an unknown key": (["--config", "typo.json"], "typo.json: unknown option 'drpout'. Did you mean 'dropout'?"),
     "a wrong type": (["--config", "type.json"], "type.json: 'epochs' must be a whole number. Received: 'many'"),
@@ -262,6 +262,9 @@ def test_another_bilm_is_swapped_in_or_trained_for(workplace, inside):
     found, _ = inside(*swap, "wide/weights.hdf5", "--retrain", "--out", "retrained")
     assert "trained dev F1" in found
     assert NerTagger.load(workplace / "retrained").features.bilm.width == 12
+    (workplace / "short" / "model.json").write_text(json.dumps(description | {"bilm": None}))
+    _, refused = inside(*swap, "same/weights.hdf5", status=2)
+    assert "was trained without ELMo, so no biLM can be put into it" in refused
 
 
 def test_seeds_baseline_and_learning_curve(workplace, inside, monkeypatch):

@@ -119,6 +119,12 @@ def test_several_clean_copies_go_to_a_directory(tmp_path, capsys):
         assert same == [(s.tokens, s.spans) for s in read_sentences(SAMPLE / "dev.conll")]
 
 
+def test_a_missing_file_is_said_before_anything_is_written(tmp_path, capsys):
+    run("check", SAMPLE / "dev.conll", tmp_path / "missing.conll", "--fix", tmp_path / "clean", status=2)
+    assert "missing.conll: No such file or directory" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_convert_tells_what_it_did(tmp_path, capsys):
     rows = ({"text": "Ada left Osl", "label": [[0, 2, "PER"]], "id": 7}, {"text": "Bo. Lund came", "label": [[0, 8, "PER"]]})
     write_rows(tmp_path / "x.jsonl", *rows)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from biLM.errors import InputError
 from biLM.files import write_object
 from ner_elmo.__main__ import parser
 from ner_elmo.config import TrainConfig
@@ -199,6 +200,14 @@ def test_training_files_are_read_again_as_they_were(tmp_path):
     write_object(tmp_path / DESCRIPTION, {"format": 1, "types": ["PER"], "config": config, "versions": {}})
     before = summarise("train", read_sentences(tmp_path / "x.tsv", columns=(2, 3)))
     assert _seen_again(tmp_path, before) == Seen(frozenset(["Lund", "left"]), frozenset([("Lund",)]))
+
+
+def test_the_page_and_its_numbers_are_two_files(tmp_path):
+    config = TrainConfig().to_dict()
+    write_object(tmp_path / DESCRIPTION, {"format": 1, "types": ["PER"], "config": config, "versions": {}})
+    args = parser().parse_args(["report", str(tmp_path), "--test", "x.conll", "--out", str(tmp_path / "page.json")])
+    with pytest.raises(InputError, match=r"page.json: is where the numbers go; the page needs another ending"):
+        args.run(args)
 
 
 @pytest.mark.parametrize("command", ["report", "projector"])

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from biLM.errors import InputError
+from biLM.errors import require
 from biLM.flags import option
 
 
@@ -23,13 +22,8 @@ class ScaleOptions:
     min_confidence: float = option(0.0, "leave out entities below")
 
     def __post_init__(self) -> None:
-        _require(self.actors >= 0, "actors must be at least 0", self.actors)
+        require(self.actors >= 0, "actors must be at least 0", self.actors)
         for name in ("cpus", "batch_tokens", "shard_bytes"):
-            _require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
-        _require(0 <= self.gpus < float("inf"), "gpus must be at least 0", self.gpus)
-        _require(0 <= self.min_confidence <= 1, "min_confidence must be from 0 to 1", self.min_confidence)
-
-
-def _require(holds: bool, rule: str, received: Any) -> None:
-    if not holds:
-        raise InputError(f"{rule}. Received: {received!r}.")
+            require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
+        require(0 <= self.gpus < float("inf"), "gpus must be at least 0", self.gpus)
+        require(0 <= self.min_confidence <= 1, "min_confidence must be from 0 to 1", self.min_confidence)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from biLM.errors import InputError
+from biLM.errors import require
 from biLM.flags import option
 
 
@@ -23,13 +22,8 @@ class ServeOptions:
     batch_tokens: int = option(2048, "tokens of a batch of sentences from all requests; 1 tags each sentence alone")
 
     def __post_init__(self) -> None:
-        _require(0 <= self.port < 2**16, "port must be from 0 to 65535", self.port)
+        require(0 <= self.port < 2**16, "port must be from 0 to 65535", self.port)
         for name in ("max_bytes", "max_waiting", "batch_tokens"):
-            _require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
-        _require(0 < self.timeout < float("inf"), "timeout must be above 0", self.timeout)
-        _require(0 <= self.window <= 1000, "window must be from 0 to 1000 milliseconds", self.window)
-
-
-def _require(holds: bool, rule: str, received: Any) -> None:
-    if not holds:
-        raise InputError(f"{rule}. Received: {received!r}.")
+            require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
+        require(0 < self.timeout < float("inf"), "timeout must be above 0", self.timeout)
+        require(0 <= self.window <= 1000, "window must be from 0 to 1000 milliseconds", self.window)
