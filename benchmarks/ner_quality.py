@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -91,16 +93,24 @@ def measure(args: argparse.Namespace) -> None:
             "seconds": time.monotonic() - begin,
             "config": replace(config, output=None).to_dict(),
         }
-        with open(args.results, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row | found) + "\n")
+        append(args.results, row | found)
+
+
+def append(path: Path, row: dict[str, Any]) -> None:
+    """Adds a row; a last line that was cut off is ended first."""
+    with open(path, "a+b") as file:
+        if file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
+            file.write(b"\n")
+        file.write(json.dumps(row).encode() + b"\n")
 
 
 def finished(path: Path) -> list[dict[str, Any]]:
-    """The rows of a results file; a last line that was cut off is passed over."""
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1]]
+    """The rows of a results file; a line that was cut off is passed over."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        with suppress(json.JSONDecodeError):
+            rows.append(json.loads(line))
+    return rows
 
 
 def table(results: list[dict[str, Any]]) -> Iterator[str]:

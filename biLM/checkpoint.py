@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,15 @@ from biLM.errors import InputError
 from biLM.files import whole_file
 
 KEPT = 2
-_STATE = "state.json"
+_DAMAGE = (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError, NotImplementedError, RuntimeError, zlib.error)
+_STATE, _NAMES = "state.json", "arrays"
 
 
 def write_checkpoint(directory: Path, step: int, arrays: Mapping[str, np.ndarray], state: dict[str, Any]) -> Path:
     """Writes `directory/step-<step>.npz` and removes all but the last two."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"step-{step:09d}.npz"
-    text = np.frombuffer(json.dumps(state).encode("utf-8"), dtype=np.uint8)
+    text = np.frombuffer(json.dumps(state | {_NAMES: sorted(arrays)}).encode("utf-8"), dtype=np.uint8)
     with whole_file(path) as partial, open(partial, "wb") as file:
         np.savez(file, allow_pickle=False, **{_STATE: text}, **arrays)  # type: ignore[arg-type]
     for old in checkpoints(directory)[:-KEPT]:
@@ -42,6 +44,9 @@ def read_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        return arrays, json.loads(arrays.pop(_STATE).tobytes())
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError) as error:
+        state = json.loads(arrays.pop(_STATE).tobytes())
+        if state.pop(_NAMES) != sorted(arrays):
+            raise KeyError("an array is missing")
+        return arrays, state
+    except _DAMAGE as error:
         raise InputError(f"{path}: a damaged checkpoint: {error}.") from error

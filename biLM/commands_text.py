@@ -17,7 +17,9 @@ def add(commands) -> None:
     )
     prepare.add_argument("--out", type=Path, required=True, metavar="DIR", help="new directory for the shards")
     prepare.add_argument("--lang", default="en", metavar="CODE", help="of tokenizer and sentence splitter. Default: en.")
-    prepare.add_argument("--field", default="text", metavar="NAME", help="of JSON Lines, the text. Default: text.")
+    prepare.add_argument(
+        "--field", metavar="NAME", help="of JSON Lines, the text; makes standard input JSON Lines. Default: text."
+    )
     prepare.add_argument(
         "--documents", choices=("blank", "line", "file"), default="blank",
         help="what is held out as a whole, in files that are not JSON Lines: what blank lines part, a line, a file. "

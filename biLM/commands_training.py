@@ -239,6 +239,8 @@ def _report_and_tune(run, carried, weights: str | Path, text, training: Training
 def _start_run(args: argparse.Namespace) -> None:
     options = _overlay(PRESETS[args.preset or "small"], args)
     if args.no_char_cnn:
+        if unused := given(args, CharCNNOptions, "char_cnn"):
+            raise InputError(f"--no-char-cnn leaves no use for --char-cnn-{next(iter(unused)).replace('_', '-')}.")
         del options["char_cnn"]
         options["n_tokens_vocab"] = 1  # until the vocabulary is known
     training = from_mapping(TrainingOptions, given(args, TrainingOptions), "train")

@@ -35,7 +35,8 @@ def find_files(patterns: Iterable[str]) -> list[Path]:
     """Files of glob patterns, sorted; a pattern that matches none is an InputError."""
     found: list[Path] = []
     for pattern in patterns:
-        files = [path for path in map(Path, sorted(glob.glob(str(pattern), recursive=True))) if path.is_file()]
+        names = [pattern] if Path(pattern).is_file() else sorted(glob.glob(str(pattern), recursive=True))
+        files = [path for path in map(Path, names) if path.is_file()]
         if not files:
             raise InputError(f"{pattern}: no such file.")
         found += files

@@ -105,8 +105,8 @@ def whole_directory(directory: Path, replace: bool = False) -> Iterator[Path]:
         check_free(directory)
     directory.absolute().parent.mkdir(parents=True, exist_ok=True)
     partial = partial_of(directory)
-    partial.mkdir()
     try:
+        partial.mkdir()  # a signal may come before it returns
         with _naming(directory, partial):
             yield partial
             for path in partial.rglob("*"):

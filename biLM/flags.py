@@ -41,11 +41,14 @@ def add_flags(
             continue
         text = field.metadata.get("help", "").replace("%", "%%")
         default = defaults.get(field.name, field.default)
-        if show_default and default not in (None, dataclasses.MISSING):
+        if show_default and default not in (None, (), dataclasses.MISSING):
             end = "" if text.endswith(("?", ".")) else "."
             text = f"{text}{end} Default: {default}." if text else f"Default: {default}."
         settings: dict[str, Any] = {"help": text, "default": None, "dest": _dest(field.name, prefix)}
-        if kind is bool:
+        members = get_args(hints[field.name])[:1] if get_origin(hints[field.name]) is tuple else ()
+        if members and get_origin(members[0]) is Literal:
+            settings |= {"nargs": "+", "choices": get_args(members[0])}
+        elif kind is bool:
             settings["action"] = argparse.BooleanOptionalAction
         elif get_origin(hints[field.name]) is Literal:
             settings["choices"] = get_args(hints[field.name])

@@ -32,6 +32,7 @@ from biLM.word_counts import WordCounts
 BUCKET_BYTES = 2**24  # of text; a shard
 MAX_BUCKETS = 4096
 BUFFERED_BYTES = 2**26  # of all buckets together
+LINE_BYTES = 64  # what a line in memory costs beyond its text
 OOV_SIZES = (10_000, 50_000, 100_000, 200_000, 800_000)
 _PACKED = {".gz": 4, ".xz": 5}  # how much larger text is than its archive, roughly
 
@@ -56,7 +57,7 @@ def prepare(
     sources: Sequence[str],
     out: Path,
     lang: str = "en",
-    field: str = "text",
+    field: str | None = None,
     documents: str = "blank",
     heldout_fraction: float = 0.01,
     tokenized: bool = False,
@@ -69,7 +70,7 @@ def prepare(
     Arguments:
         sources: files (plain, .gz, .xz; JSON Lines by their name), directories (all files below), "-" (standard input).
         lang: of the tokenizer and sentence splitter, as in prediction.
-        field: of a JSON Lines row, its text.
+        field: of a JSON Lines row, its text ("text" if None); where it is given, standard input is JSON Lines.
         documents: what is held out or not as a whole: "blank": what blank lines part, or files; "line"; "file". A row of
             JSON Lines is always a document.
         tokenized: lines are sentences already, their tokens parted by blanks.
@@ -119,14 +120,14 @@ def find_sources(sources: Sequence[str]) -> list[str]:
     return found
 
 
-def read_documents(name: str, field: str, documents: str) -> Iterator[Iterable[str]]:
+def read_documents(name: str, field: str | None, documents: str) -> Iterator[Iterable[str]]:
     """Documents of a file, each the texts (lines, or a row's field) that it consists of."""
     with open_text(name) if name != "-" else open_standard_input() as lines:
         stem = Path(name).name.removesuffix(".gz").removesuffix(".xz")
-        if stem.endswith((".jsonl", ".ndjson")):
+        if stem.endswith((".jsonl", ".ndjson")) or (name == "-" and field is not None):
             for number, line in enumerate(lines, 1):
                 if line.strip():
-                    yield [_field(f"{name}:{number}", line, field)]
+                    yield [_field(f"{name}:{number}", line, field or "text")]
         elif documents == "line":
             for line in lines:
                 yield [line]
@@ -180,7 +181,7 @@ class _Buckets:
         digest = hashlib.blake2b(sentence.encode("utf-8", "surrogatepass"), digest_size=8, key=self.key).digest()
         number = int.from_bytes(digest, "little") % len(self.paths)
         self._lines[number].append(f"{'H' if heldout else 'T'}{sentence}\n")
-        self._buffered += len(sentence)
+        self._buffered += len(sentence) + LINE_BYTES
         if self._buffered > BUFFERED_BYTES:
             self.flush()
 
@@ -192,14 +193,35 @@ class _Buckets:
         self._buffered = 0
 
 
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a bucket, which is removed."""
+    with open(path, encoding="utf-8", newline="\n") as file:
+        for line in file:
+            yield line[:-1]
+    path.unlink()
+
+
+def _bounded(paths: Iterable[Path], seed: int) -> Iterator[Path]:
+    """The buckets; one that grew too large for the memory, since there was more text than expected, in parts."""
+    for path in paths:
+        n_parts = path.stat().st_size // BUCKET_BYTES
+        if n_parts < 4:
+            yield path
+            continue
+        parts = _Buckets(path.with_suffix(".parts"), n_parts, seed + 1)
+        for line in _lines(path):
+            parts.add(line[1:], line[0] == "H")
+        parts.flush()
+        yield from parts.paths
+
+
 def _unique(path: Path) -> tuple[list[str], list[str], int]:
     """Held-out and training sentences of a bucket, each once, and how many there were. The bucket is removed."""
-    with open(path, encoding="utf-8", newline="\n") as file:
-        lines = file.read().split("\n")[:-1]
-    path.unlink()
-    held = dict.fromkeys(line[1:] for line in lines if line[0] == "H")
-    train = dict.fromkeys(line[1:] for line in lines if line[0] == "T")
-    return [*held], [sentence for sentence in train if sentence not in held], len(lines)
+    held, train, n_lines = dict[str, None](), dict[str, None](), 0
+    for line in _lines(path):
+        (held if line[0] == "H" else train)[line[1:]] = None
+        n_lines += 1
+    return [*held], [sentence for sentence in train if sentence not in held], n_lines
 
 
 def _write_shards(buckets: _Buckets, out: Path, seed: int, heldout_fraction: float, limit: int) -> Prepared:
@@ -207,7 +229,7 @@ def _write_shards(buckets: _Buckets, out: Path, seed: int, heldout_fraction: flo
     n_train = n_heldout = heldout_tokens = repeated = long_tokens = shards = 0
     with WordCounts() as counts:
         with _create(out / "heldout.txt.gz") as heldout_file:
-            for number, path in enumerate(buckets.paths):
+            for number, path in enumerate(_bounded(buckets.paths, seed)):
                 held, train, n_lines = _unique(path)
                 random.Random(f"{seed} {number}").shuffle(train)
                 heldout_file.writelines(f"{sentence}\n" for sentence in held)

@@ -57,6 +57,12 @@ def start_run(
     """
     if (out / "training.json").exists():
         raise InputError(f"{out} holds a run already. Go on with it: `--resume {out}`, or name another --out.")
+    if (out / "weights.hdf5").exists():
+        raise InputError(f"{out / 'weights.hdf5'} is there already, and no run made it. Name another --out.")
+    if training.patience is not None and not text.heldout:
+        raise InputError("patience waits for a better held-out perplexity. Add --heldout.")
+    if text.vocabulary and text.vocabulary_size is not None:
+        raise InputError("a vocabulary has its size: give --vocab or --vocab-size, not both.")
     if training.share_embedding_softmax and options.char_cnn:
         raise InputError("share_embedding_softmax needs word-id input. Received: char_cnn. Add --no-char-cnn.")
     with WordCounts() as counts:
@@ -71,6 +77,11 @@ def start_run(
             f"Received: {n_positions}. Lower --batch-size."
         )
     n_steps = training.max_steps or training.n_epochs * n_positions // per_step
+    if training.warmup_steps >= n_steps:
+        raise InputError(
+            f"warmup_steps must be below the {n_steps} steps of this run, for until then the biLM stays as it is. "
+            f"Received: {training.warmup_steps}. Lower --warmup-steps, to {n_steps // 10} for instance."
+        )
     extra = {key: value for key, value in asdict(training).items() if value is not None}
     extra |= {"n_train_tokens": n_positions, "sample_softmax": training.n_negative_samples_batch < len(vocabulary)}
     options = replace(options, n_tokens_vocab=len(vocabulary), extra=options.extra | extra)

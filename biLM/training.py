@@ -264,6 +264,11 @@ class Training:
             self.stream = SentenceStream(self.paths, self.training.seed, Position(**state["position"]))
             self.batches.sentences, self.batches.rows = self.stream, state["rows"]
             break
+        else:
+            if problems:
+                raise InputError(
+                    f"{problems[-1]} No checkpoint is whole: remove {self.directory / 'checkpoints'} to begin this run anew."
+                )
         self.notices = problems
 
     def _assign(self, path: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -30,7 +30,7 @@ class TrainingOptions:
         0.1, "chance that a row's carried state starts anew from zeros at a batch (0: bilm-tf)"
     )
     freeze: tuple[Literal["characters", "lstm"], ...] = option(
-        (), "parts that stay as they are, a JSON list of: characters (or the embedding of word ids), lstm"
+        (), "parts that stay as they are: characters (or the embedding of word ids), lstm"
     )
     warmup_steps: int = option(0, "first steps that train the softmax alone")
     eval_steps: int = option(500, "batches between two rows of history.csv, each with held-out perplexity")

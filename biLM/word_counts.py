@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from itertools import groupby, islice
 from pathlib import Path
 
+from biLM.errors import InputError
 from biLM.files import whole_file
 from biLM.vocabulary import SPECIAL_TOKENS, Vocabulary
 
@@ -54,7 +55,11 @@ class WordCounts:
 
     def vocabulary(self, max_size: int | None = None, min_count: int = 1) -> Vocabulary:
         """The words that occur most; equal counts are ordered by the word itself."""
-        limit = None if max_size is None else max(0, max_size - len(SPECIAL_TOKENS))
+        if max_size is not None and max_size <= len(SPECIAL_TOKENS):
+            raise InputError(
+                f"a vocabulary must hold more than its {len(SPECIAL_TOKENS)} special tokens. Received: {max_size}."
+            )
+        limit = None if max_size is None else max_size - len(SPECIAL_TOKENS)
         words = (item for item in self.items() if item[1] >= min_count and item[0] not in SPECIAL_TOKENS)
         ranked = _most_frequent(words, limit)
         return Vocabulary([*SPECIAL_TOKENS, *(word for word, _ in ranked)])

@@ -112,7 +112,7 @@ def main(args: argparse.Namespace) -> None:
     lowest = max(args.min_confidence, threshold.confidence if threshold else 0.0)
     found = output.results(tagger, chain(items, read), args.tokenized, lowest, args.n_best)
     if threshold:
-        found = output.counted(found, threshold, args.min_precision)
+        found = output.counted(found, threshold, args.min_precision, lowest)
     if args.rank_by_doubt:
         print("note: --rank-by-doubt reads the whole input before it writes", file=sys.stderr)
         found = iter(output.ranked(found))

@@ -89,6 +89,8 @@ def _train(config: TrainConfig, output: Path) -> None:
     from ner_elmo.reporting import data, figures, model_card, page
 
     find_devices(config)  # says what is missing before anything slow
+    if config.baseline:
+        crf_baseline.require_library()
     material = experiment.gather(config, train, dev, test, console)
     if config.tune:
         config = search.search(config, material, output.with_name(f"{output.name}.tune.jsonl"), console)

@@ -119,7 +119,8 @@ def learn_confidence(gold: Sequence[Sequence[Span]], predicted: Sequence[Sequenc
             slope, intercept = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
             probabilities = _calibrated(probabilities, slope, intercept)
     order = np.argsort(-probabilities, kind="stable")
-    dev = tuple((round(float(probabilities[place]), 6), int(right[place])) for place in order)
+    whole = np.floor(1e6 * probabilities) / 1e6  # never above the unrounded one that a threshold is compared with
+    dev = tuple((float(whole[place]), int(right[place])) for place in order)
     return Confidence(slope, intercept, dev, sum(map(len, gold)))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from biLM.errors import InputError
 from ner_elmo.entities import spans_of, tags_of
@@ -18,12 +19,16 @@ C1, C2, ITERATIONS = 0.1, 0.05, 100  # weights of the L1 and L2 penalties, steps
 _AFFIXES = (1, 2, 3, 4)
 
 
+def require_library() -> None:
+    """Raises: InputError where sklearn-crfsuite is not installed."""
+    if find_spec("sklearn_crfsuite") is None:
+        raise InputError("--baseline crf needs sklearn-crfsuite: pip install 'ner-elmo[crf]'.")
+
+
 def score_baseline(train: Sequence[Sentence], test: Sequence[Sentence]) -> Score:
-    """Strict micro score on test of a CRF trained on train. Raises InputError where sklearn-crfsuite is not installed."""
-    try:
-        from sklearn_crfsuite import CRF
-    except ImportError:
-        raise InputError("--baseline crf needs sklearn-crfsuite: pip install 'ner-elmo[crf]'.") from None
+    """Strict micro score on test of a CRF trained on train."""
+    from sklearn_crfsuite import CRF
+
     model = CRF(c1=C1, c2=C2, max_iterations=ITERATIONS, all_possible_transitions=True)
     tags = [tags_of(sentence.spans, len(sentence.tokens), "BIOES") for sentence in train]
     model.fit([features(sentence.tokens) for sentence in train], tags)

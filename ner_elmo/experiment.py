@@ -147,7 +147,12 @@ def run_seeds(config: TrainConfig, material: Material, console: Console) -> tupl
         if config.seeds > 1:
             console.print(f"seed {seed}")
         own = material if seed == config.seed else unchanged(config, material)
-        outcome = run(replace(own_events(config, f"seed-{seed}"), seed=seed), own, console)
+        try:
+            outcome = run(replace(own_events(config, f"seed-{seed}"), seed=seed), own, console)
+        except KeyboardInterrupt:  # before its first epoch ended: what the seeds before it brought is kept
+            if best is None:
+                raise
+            break
         results.append(Result(f"seed {seed}", outcome.dev_f1, outcome.evaluation.strict.f1))
         if best is None or outcome.dev_f1 > best.dev_f1:
             best = outcome

@@ -66,15 +66,18 @@ def results(
         yield Result(item, number, entities, without, 1 - lowest, dropped, taggings)
 
 
-def counted(found: Iterable[Result], threshold: Threshold, wanted: float) -> Iterator[Result]:
-    """Passes results on, and says on stderr at the end what a wanted precision kept and dropped."""
+def counted(found: Iterable[Result], threshold: Threshold, wanted: float, lowest: float) -> Iterator[Result]:
+    """Passes results on, and says on stderr at the end what a wanted precision kept and dropped.
+
+    lowest: the confidence below which entities were dropped, that of the threshold or a higher one.
+    """
     kept = dropped = 0
     for result in found:
         kept, dropped = kept + len(result.entities), dropped + result.dropped
         yield result
-    kept_and_not = f"kept {kept:,} entities of confidence {threshold.confidence:.3f} and more, dropped {dropped:,}"
-    on_dev = f"on dev that had precision {threshold.precision:.4f} and recall {threshold.recall:.4f}"
-    print(f"precision {wanted:g}: {kept_and_not}; {on_dev}", file=sys.stderr)
+    kept_and_not = f"kept {kept:,} entities of confidence {lowest:.3f} and more, dropped {dropped:,}"
+    on_dev = f"precision {threshold.precision:.4f} and recall {threshold.recall:.4f}"
+    print(f"precision {wanted:g}: {kept_and_not}; on dev {threshold.confidence:.3f} and more had {on_dev}", file=sys.stderr)
 
 
 def ranked(found: Iterable[Result]) -> list[Result]:

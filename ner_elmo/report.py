@@ -51,6 +51,8 @@ def data_summary(
                 f"note: {name} holds types that training lacks, all of them will be missed: {', '.join(unknown)}",
                 soft_wrap=True,
             )
+    if not set(types_of(dev)) & set(types):
+        console.print("note: dev holds no entity that can be learned, so the epoch that is kept is the last", soft_wrap=True)
 
 
 def word_vectors_summary(vectors: WordVectors, train: Sequence[Sentence], console: Console) -> None:
@@ -127,8 +129,10 @@ def seeds_line(results: Sequence[Result]) -> str:
 def curve_line(results: Sequence[Result]) -> str:
     """What the last doubling of the labels brought."""
     half, full = results[-2:]
-    gain = 100 * (full.test_f1 - half.test_f1)
-    return f"from {half.name} to {full.name} of the labels test F1 rose by {gain:.2f}: twice as many may bring about as much"
+    change = f"from {half.name} to {full.name} of the labels test F1 {{}} by {abs(100 * (full.test_f1 - half.test_f1)):.2f}"
+    if full.test_f1 >= half.test_f1:
+        return change.format("rose") + ": twice as many may bring about as much"
+    return change.format("fell") + ": more of the same labels may bring little"
 
 
 def baseline_line(baseline: Score, own: Score) -> str:

@@ -176,7 +176,7 @@ def _epochs(config, taggers, placement, train, dev, prepared, step):
             if learner is not tagger:
                 tagger.set_weights(learner.get_weights())
             score = dev_score(tagger, dev, dev_inputs)
-            is_best = score.f1 > best
+            is_best = score.f1 > best or score.f1 == best == 0  # none is better than another: the last, which learned most
             weights = tagger.get_weights() if is_best else None
         if is_best:
             best, best_number = score.f1, number

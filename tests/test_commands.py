@@ -278,7 +278,7 @@ def test_seeds_baseline_and_learning_curve(workplace, inside, monkeypatch):
     assert "CRF baseline: test F1 100.00; this tagger:" in out
     rows = [line.split() for line in out.splitlines() if line.split()[:1] in (["50%"], ["100%"])]
     assert [row[:2] for row in rows] == [["50%", "10"], ["100%", "20"]]
-    assert "from 50% to 100% of the labels test F1 rose by" in out
+    assert "from 50% to 100% of the labels test F1" in out
     runs = json.loads((workplace / "model3" / "runs.json").read_text())
     assert [run["name"] for run in runs["seeds"]] == ["seed 1", "seed 2"]
     assert [run["sentences"] for run in runs["learning_curve"]] == [10, 20]
@@ -286,10 +286,17 @@ def test_seeds_baseline_and_learning_curve(workplace, inside, monkeypatch):
     assert (workplace / "model3" / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_types_that_training_lacks_are_named(workplace, inside):
-    (workplace / "dev2.conll").write_text((workplace / "dev.conll").read_text() + "\nMarch B-DATE\n")
+def test_types_that_training_lacks_and_a_dev_set_without_entities_are_named(workplace, inside):
+    (workplace / "dev2.conll").write_text("March B-DATE\n\nit O\nrained O\n")
+    (workplace / "test2.conll").write_text((workplace / "dev.conll").read_text() + "\nAcme B-ORG2\n")
     _, err = inside(
-        "train", "--train", "train.conll", "--dev", "dev2.conll", "--test", "dev.conll", "--elmo", "none",
-        "--epochs", "1", "--hidden-size", "4", "--output", "model2",
+        "train", "--train", "train.conll", "--dev", "dev2.conll", "--test", "test2.conll", "--elmo", "none",
+        "--epochs", "2", "--hidden-size", "4", "--output", "model2",
     )  # fmt: skip
-    assert "dev holds types that training lacks, all of them will be missed: DATE" in err
+    for name, kind in (("dev", "DATE"), ("test", "ORG2")):
+        assert f"{name} holds types that training lacks, all of them will be missed: {kind}" in err
+        page = (workplace / "model2" / "report.html").read_text()
+        assert f"{name}2.conll ({name}) holds types that training lacks; all of them are missed: {kind}" in page
+    assert "dev holds no entity that can be learned, so the epoch that is kept is the last" in err
+    kept = [row["best"] for row in json.loads((workplace / "model2" / "report.json").read_text())["training"]["epochs"]]
+    assert kept == [True, True]  # each in its turn

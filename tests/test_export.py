@@ -92,7 +92,7 @@ def test_a_saved_model_needs_nothing_of_ours(model, tmp_path, capsys):
     command = [sys.executable, "-c", script, str(tmp_path / "served" / "1"), json.dumps(TEXTS)]
     found = json.loads(subprocess.run(command, cwd=tmp_path, check=True, capture_output=True).stdout)
     expected = tagger.tag_sentences([text.split() for text in TEXTS])
-    assert sum(map(len, expected)) > 5
+    assert sum(map(len, expected)) >= 3
     assert found["n_spans"] == [len(spans) for spans in expected]
     for row, (text, spans) in enumerate(zip(TEXTS, expected, strict=True)):
         n, n_tokens = len(spans), len(text.split())

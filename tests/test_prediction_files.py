@@ -200,11 +200,14 @@ def test_a_wanted_precision_is_kept_and_told(tagger, capsys):
     confidences = sorted((entity.confidence for result in everything for entity in result.entities), reverse=True)
     threshold = Threshold(confidences[4], 0.96, 0.5)
     found = tagged(tagger, map(Item, ODD), min_confidence=threshold.confidence)
-    assert list(output.counted(found, threshold, 0.95)) == found
+    assert list(output.counted(found, threshold, 0.95, threshold.confidence)) == found
     kept = sum(len(result.entities) for result in found)
     assert kept == sum(confidence >= confidences[4] for confidence in confidences)
     says = f"kept {kept} entities of confidence {threshold.confidence:.3f} and more, dropped {len(confidences) - kept}; "
-    assert says + "on dev that had precision 0.9600 and recall 0.5000" in capsys.readouterr().err
+    assert (
+        says + f"on dev {threshold.confidence:.3f} and more had precision 0.9600 and recall 0.5000"
+        in capsys.readouterr().err
+    )
 
 
 def test_rows_keep_what_they_have(tagger, tmp_path):

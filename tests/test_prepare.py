@@ -35,8 +35,10 @@ def sources(tmp_path):
     return folder
 
 
-def test_shards_hold_every_sentence_once_and_the_heldout_part_nothing_of_them(sources, tmp_path, monkeypatch):
+@pytest.mark.parametrize("most", [4096, 1], ids=["as many buckets as it takes", "more text than its buckets can hold"])
+def test_shards_hold_every_sentence_once_and_the_heldout_part_nothing_of_them(sources, tmp_path, monkeypatch, most):
     monkeypatch.setattr(prepare, "BUCKET_BYTES", 700)
+    monkeypatch.setattr(prepare, "MAX_BUCKETS", most)
     monkeypatch.setattr(prepare, "BUFFERED_BYTES", 500)
     made = prepare.prepare([str(sources)], tmp_path / "out", field="body", heldout_fraction=0.2)
     train, held = sentences_of(tmp_path / "out", "train-*"), sentences_of(tmp_path / "out", "heldout*")

@@ -184,10 +184,10 @@ def test_a_thousand_requests_at_once(small_model, tagger):
 
 def test_a_full_queue_and_the_end(small_model):
     """Without Gradio installed; requests that wait when the end comes are answered."""
-    process = Process(small_model, "--no-demo", "--max-waiting", "2", "--window", "1000", without="gradio")
+    process = Process(small_model, "--no-demo", "--max-waiting", "2", "--batch-tokens", "1", without="gradio")
     assert process.ask("GET", "/")[0] == 404
     with ThreadPoolExecutor(2) as clients:
-        waiting = [clients.submit(process.post, text="Oslo called Ada .") for _ in range(2)]
+        waiting = [clients.submit(process.post, text="Oslo called Ada . " * 500) for _ in range(2)]  # seconds of work
         process.wait_until(waiting=2)
         status, headers, answer = process.ask("POST", "/entities", json.dumps({"text": TEXT}))
         assert (status, headers["retry-after"]) == (429, "1")
@@ -195,7 +195,7 @@ def test_a_full_queue_and_the_end(small_model):
         assert process.stop(signal.SIGTERM) == 0
         for one in waiting:
             status, row = one.result()
-            assert (status, [entity["text"] for entity in row["entities"]]) == (200, ["Oslo", "Ada"])
+            assert (status, [entity["text"] for entity in row["entities"]]) == (200, ["Oslo", "Ada"] * 500)
     assert process.stdout == ""
     assert len(process.stderr.splitlines()) == 1  # that it was ready
 

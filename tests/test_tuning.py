@@ -151,7 +151,7 @@ def test_the_command(old, tmp_path, capsys):
     command = [
         "tune", str(old), "--train", str(path), "--heldout", str(path), "--out",
         str(tmp_path / "tuned"), "--max-steps", "30", "--batch-size", "2", "--unroll-steps", "4", "--learning-rate", "0.02",
-        "--warmup-steps", "0", "--freeze", '["characters"]',
+        "--warmup-steps", "0", "--freeze", "characters",
     ]  # fmt: skip
     args = parser().parse_args(command)
     assert run_command("biLM tune", lambda: args.run(args)) == 0

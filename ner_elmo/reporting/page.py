@@ -46,12 +46,16 @@ def write_page(path: Path, report: ReportData) -> Path:
 
 def page(report: ReportData) -> str:
     """The HTML of a report. Whatever stands in the data is shown as text."""
+    trained = {kind for file in report.data if file.role == "train" for kind in file.entities}
     most = max((count for row in report.test.confusion.counts for count in row), default=1)
     return template("report.html.jinja").render(
         report=report,
         config={name: value if isinstance(value, str) else json.dumps(value) for name, value in report.config.items()},
         figures=figures(report),
         types=sorted({kind for file in report.data for kind in file.entities}),
+        unlearnable=[
+            (file, unknown) for file in report.data if trained and (unknown := sorted(file.entities.keys() - trained))
+        ],
         n_sentences=sum(file.sentences for file in report.data if file.role == "test"),
         hashes=report.weights | {file.path: file.sha256 or "not a single file" for file in report.data},
         ways=_WAYS,
