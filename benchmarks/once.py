@@ -198,7 +198,7 @@ def batch(args: argparse.Namespace) -> dict:
         "batch_ms": whole,
         "bilm_ms": milliseconds(lambda number: tagger.features.batch(batches[number])),
         "tagger_ms": milliseconds(lambda number: tagger.tagger.predict_on_batch(inputs[number])),
-        "decode_ms": milliseconds(lambda number: tagger._decode(emissions[number], len(batches[number]))),
+        "decode_ms": milliseconds(lambda number: tagger.decode(emissions[number], len(batches[number]))),
     }
 
 
@@ -297,7 +297,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         scale: ("--model", "--text", "--actors", "--cpus", "--shard-bytes"),
     }
     numbers = {"--limit": 1000, "--batch-size": 64, "--steps": 15, "--negatives": 2048, "--vocabulary": None}
-    numbers |= {"--clients": 1, "--sentences": 1, "--batch-tokens": 2048}
+    numbers |= {"--clients": 1, "--sentences": 1, "--batch-tokens": 4096}
     numbers |= {"--actors": 2, "--cpus": 1, "--shard-bytes": 200_000}
     for measure, flags in options.items():
         one = names.add_parser(measure.__name__, help=(measure.__doc__ or "").partition(".")[0])

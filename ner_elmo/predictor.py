@@ -102,13 +102,13 @@ class Predictor:
     def _finished(
         self, chunk: list[T], split: list[list[TextSentence]], emissions: Future
     ) -> Iterator[tuple[T, list[Tagged]]]:
-        found = iter(self._decode(emissions.result(), sum(map(len, split))))
+        found = iter(self.decode(emissions.result(), sum(map(len, split))))
         for item, sentences in zip(chunk, split, strict=True):
             yield item, [(sentence, next(found)) for sentence in sentences]
 
     def tag_sentences(self, sentences: Sequence[Tokens]) -> list[list[tuple[Span, float]]]:
         """Spans of tokenised sentences, each with its confidence."""
-        return self._decode(self.emissions(sentences), len(sentences))
+        return self.decode(self.emissions(sentences), len(sentences))
 
     def emissions(self, sentences: Sequence[Tokens]) -> list[Batch]:
         """What the network says of the sentences that hold a token, in batches of like length."""
@@ -122,7 +122,8 @@ class Predictor:
             batches.append((positions, inputs.lengths[positions], emissions[: len(positions)]))
         return batches
 
-    def _decode(self, batches: Sequence[Batch], n_sentences: int) -> list[list[tuple[Span, float]]]:
+    def decode(self, batches: Sequence[Batch], n_sentences: int) -> list[list[tuple[Span, float]]]:
+        """The spans of `n_sentences` sentences in what `emissions` gave for them, in their order."""
         result: dict[int, list[tuple[Span, float]]] = {}
         for positions, lengths, emissions in batches:
             result |= zip(positions, decode(emissions, lengths, self.scores, self.tag_set), strict=True)

@@ -1,6 +1,7 @@
 """`RequestQueue`: the texts of many requests -> shared batches of sentences -> the entities of each request.
 
-Everything that waits lives on the event loop and needs no lock. One thread splits texts, one thread owns the network.
+Everything that waits lives on the event loop and needs no lock. One thread splits texts, one owns the network, one finds
+the entities in what the network said while it is at the next batch.
 Requests take turns, one sentence each, so that a short text never waits for the end of a long one.
 """
 
@@ -19,6 +20,7 @@ from biLM.text import TextSentence
 from ner_elmo.entities import Entity, Span
 from ner_elmo.predictor import Predictor, entities_of
 
+TURNS = 4  # of requests, that fill a batch
 Found = list[tuple[Span, float]]
 Result = TypeVar("Result")
 
@@ -37,6 +39,7 @@ class _Request:
     def __init__(self) -> None:
         self.sentences: list[TextSentence] = []
         self.found: list[Found] = []
+        self.positions = 0  # of all of them
         self.taken = 0  # sentences that a batch holds or held
         self.done: asyncio.Future[list[Found]] = asyncio.get_running_loop().create_future()
 
@@ -61,7 +64,7 @@ class RequestQueue:
     Example: `async with RequestQueue(tagger) as queue: await queue.tag(["Text with names."])`.
     """
 
-    def __init__(self, tagger: Predictor, max_waiting: int = 256, window: float = 10.0, batch_tokens: int = 2048):
+    def __init__(self, tagger: Predictor, max_waiting: int = 256, window: float = 10.0, batch_tokens: int = 4096):
         self.tagger, self.max_waiting, self.window, self.batch_tokens = tagger, max_waiting, window, batch_tokens
         if getattr(tagger.tagger.elmo, "layer_norm", False):
             self.batch_tokens = 1
@@ -69,8 +72,11 @@ class RequestQueue:
         self._requests: deque[_Request] = deque()  # with sentences that no batch holds
         self._expected = max_waiting  # that the clients answered last will send again, and that wait
         self._arrived = asyncio.Event()
-        self._splitter, self._network = ThreadPoolExecutor(1, "splitter"), ThreadPoolExecutor(1, "network")
+        self._splitter, self._network, self._decoder = (
+            ThreadPoolExecutor(1, name) for name in ("splitter", "network", "decoder")
+        )
         self._batches: asyncio.Task | None = None
+        self._decoding: set[asyncio.Task] = set()
 
     async def __aenter__(self) -> RequestQueue:
         self._batches = asyncio.create_task(self._run())
@@ -79,8 +85,8 @@ class RequestQueue:
     async def __aexit__(self, *_: object) -> None:
         assert self._batches is not None
         self._batches.cancel()
-        await asyncio.wait([self._batches])
-        for thread in (self._splitter, self._network):
+        await asyncio.wait([self._batches, *self._decoding])
+        for thread in (self._splitter, self._network, self._decoder):
             thread.shutdown(wait=False, cancel_futures=True)
 
     async def tag(self, texts: Sequence[str]) -> list[list[Entity]]:
@@ -95,6 +101,7 @@ class RequestQueue:
         try:
             split = await self._in(self._splitter, self._split, request, texts)
             request.sentences = [sentence for sentences in split for sentence in sentences]
+            request.positions = sum(len(sentence.tokens) + 2 for sentence in request.sentences)
             if request.sentences:
                 self._requests.append(request)
                 self._arrived.set()
@@ -129,7 +136,8 @@ class RequestQueue:
             batch = self._take()
             if batch:
                 await self._tag(batch)
-                self._expected = len(self._requests) + len({request for request, _ in batch if request.done.done()})
+                served = {request for request, _ in batch if request.taken == len(request.sentences)}
+                self._expected = len(self._requests) + len(served)
 
     async def _gather(self) -> None:
         """Waits for a request, and then a little for those that may follow: a batch of few costs nearly as much."""
@@ -138,7 +146,7 @@ class RequestQueue:
             await self._arrived.wait()
         loop = asyncio.get_running_loop()
         end = loop.time() + self.window / 1000
-        while len(self._requests) < self._expected and loop.time() < end:
+        while not self._is_enough() and loop.time() < end:
             self._arrived.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._arrived.wait(), end - loop.time())
@@ -148,31 +156,52 @@ class RequestQueue:
         batch: list[tuple[_Request, TextSentence]] = []
         room = self.batch_tokens
         while self._requests:
-            request = self._requests[0]
+            request = self._requests.popleft()
             if request.done.done():  # its caller went away, or a batch of its failed
-                self._requests.popleft()
                 continue
-            sentence = request.sentences[request.taken]
-            room -= len(sentence.tokens) + 2
-            if batch and room < 0:
-                break
-            batch.append((request, sentence))
-            request.taken += 1
-            self._requests.popleft()
+            turn = self.batch_tokens // TURNS
+            while turn >= 0 and request.taken < len(request.sentences):
+                sentence = request.sentences[request.taken]
+                positions = len(sentence.tokens) + 2
+                if batch and positions > room:
+                    self._requests.appendleft(request)
+                    return batch
+                batch.append((request, sentence))
+                request.taken += 1
+                room, turn = room - positions, turn - positions
             if request.taken < len(request.sentences):
                 self._requests.append(request)
         return batch
 
+    def _is_enough(self) -> bool:
+        """Whether a full batch waits."""
+        positions = 0
+        for request in self._requests:
+            positions += request.positions
+            if positions >= self.batch_tokens:
+                return True
+        return len(self._requests) >= self._expected
+
     async def _tag(self, batch: list[tuple[_Request, TextSentence]]) -> None:
+        """Returns when the network is free again; the batch is decoded meanwhile."""
         tokens = [sentence.tokens for _, sentence in batch]
-        work = asyncio.ensure_future(self._in(self._network, self.tagger.tag_sentences, tokens))
-        await asyncio.wait([work])
-        error = work.exception()
+        said = asyncio.ensure_future(self._in(self._network, self.tagger.emissions, tokens))
+        await asyncio.wait([said])
+        decoding = asyncio.create_task(self._decode(batch, said))
+        self._decoding.add(decoding)
+        decoding.add_done_callback(self._decoding.discard)
+
+    async def _decode(self, batch: list[tuple[_Request, TextSentence]], said: asyncio.Future) -> None:
+        last = said
+        if said.exception() is None:
+            last = asyncio.ensure_future(self._in(self._decoder, self.tagger.decode, said.result(), len(batch)))
+            await asyncio.wait([last])
+        error = last.exception()
         if error is not None:
             _report(error)
         for number, (request, _) in enumerate(batch):
             if error is None:
-                request.add(work.result()[number])
+                request.add(last.result()[number])
             elif not request.done.done():
                 request.done.set_exception(TaggingFailed(type(error).__name__))
 
