@@ -20,8 +20,9 @@ def batches_by_length(lengths: Sequence[int] | np.ndarray, batch_size: int) -> I
     """Positions of items, grouped by rising length so that the least is computed.
 
     A batch of n rows, the longest of them T positions with its two marks, costs `T * (n + 12) + 70`: a step of the LSTMs
-    costs as much as 12 rows do, however few there are, and a call as much as 70 positions. A batch holds as many rows as fit into `batch_size * 64` positions, and at least
-    one. Of all ways to cut the sorted items at their lengths the cheapest is taken.
+    costs as much as 12 rows do, however few there are, and a call as much as 70 positions. A batch holds as many rows as
+    fit into `batch_size * 64` positions, and at least one. Of all ways to cut the sorted items at their lengths the
+    cheapest is taken.
     """
     if not len(lengths):
         return
