@@ -13,7 +13,7 @@ from ner_elmo.gazetteers import Gazetteers
 from ner_elmo.predictor import Predictor
 from ner_elmo.readers import Sentence
 from ner_elmo.tagger import BiLSTM, ResidualBiLSTM, build_tagger
-from ner_elmo.training import train_tagger
+from ner_elmo.training import _adam, train_tagger
 from ner_elmo.word_vectors import WordVectors
 
 TYPES = ["LOC", "PER"]
@@ -57,6 +57,38 @@ def test_padding_changes_nothing(layer):
     found = np.asarray(layer(padded, mask))
     np.testing.assert_allclose(found[:1, :4], alone, atol=1e-6)
     assert not found[~mask].any()
+
+
+def test_every_second_bilstm_adds_to_what_it_reads():
+    network = ResidualBiLSTM(3, n_blocks=2)
+    x, mask = np.random.default_rng(0).normal(size=(2, 4, 5)).astype(np.float32), np.ones((2, 4), bool)
+    found = np.asarray(network(x, mask))
+    for first, second in (network.bilstms[:2], network.bilstms[2:]):
+        x = np.asarray(first(x, mask))
+        x = x + np.asarray(second(x, mask))
+    np.testing.assert_allclose(found, x, atol=1e-6)
+
+
+def test_dropout_is_the_same_at_every_step_and_before_every_bilstm():
+    network = ResidualBiLSTM(8, n_blocks=1, dropout=0.5)
+    network.build((None, None, 8))
+    for dropout in network.dropouts:
+        kept = np.asarray(dropout(np.ones((6, 5, 8), np.float32), training=True))
+        assert set(np.unique(kept)) == {0.0, 2.0}
+        assert (kept == kept[:, :1]).all()
+        assert len({row.tobytes() for row in kept[:, 0]}) > 1  # but not for every sentence
+    for bilstm in network.bilstms:
+        assert [layer.recurrent_dropout for layer in (bilstm.forward, bilstm.backward)] == [0, 0]
+    x, mask = np.ones((2, 3, 8), np.float32), np.ones((2, 3), bool)
+    assert not np.allclose(network(x, mask, training=True), network(x, mask))
+
+
+def test_the_learning_rate_warms_up_and_falls_along_a_cosine():
+    adam = _adam(TrainConfig(warmup_steps=10, clip_norm=3.0), 0.5, 110)
+    assert adam.global_clipnorm == 3.0
+    rates = [float(adam._learning_rate(step)) for step in (0, 5, 10, 60, 110)]
+    assert rates == pytest.approx([0.0, 0.25, 0.5, 0.25, 0.0], abs=1e-6)
+    assert [float(_adam(TrainConfig(), 0.5, 100)._learning_rate(step)) for step in (0, 100)] == pytest.approx([0.5, 0.0])
 
 
 def test_backward_reads_from_the_end():
