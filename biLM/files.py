@@ -49,6 +49,14 @@ def remove(path: Path) -> None:
             path.unlink()
 
 
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text that we wrote. Raises InputError where it is no UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8").split("\n")[:-1]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: must be UTF-8, the file is damaged: {error.reason} at byte {error.start}.") from error
+
+
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
     """Gives a path beside `path` to write to. It takes the place of `path` when the block ends well, and goes otherwise.

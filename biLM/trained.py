@@ -45,6 +45,8 @@ def load_softmax(path: Path, shape: tuple[int, int]) -> Softmax:
             received = ", ".join(f"{name} {dataset.shape}" for name, dataset in found.items()) or "neither"
             raise InputError(f"{path}: must hold W {shape} and b {shape[:1]} for this vocabulary. Received: {received}.")
         kernel, bias = (numbers(path, name, dataset).astype(np.float32) for name, dataset in found.items())
+    if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
+        raise InputError(f"{path}: must hold finite numbers. Received: NaN or infinity.")
     return Softmax(kernel, bias)
 
 

@@ -178,6 +178,8 @@ class Training:
 
     def _end_row(self, tokens_per_second: float) -> Row:
         """Measures the held-out sample, keeps the weights if they are the best so far, writes a row and a checkpoint."""
+        if not all(np.isfinite(np.asarray(variable)).all() for variable in self.model.bilm.variables):
+            raise InputError(f"the weights are not finite after step {self.step}. Lower --learning-rate.")
         training, found = self.training, self.evaluate()
         row = Row(
             step=self.step,

@@ -14,8 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from biLM import BiLM, InputError, load_bilm, save_bilm
-from biLM.files import whole_directory, write_object
+from biLM.files import read_lines, whole_directory, write_object
 from biLM.hdf5 import open_hdf5
 from biLM.published import TFHUB, reference, resolve
 from biLM.tfhub import HubBiLM
@@ -75,7 +77,7 @@ def read_features(directory: Path, bilm: BiLM | None, casing: bool) -> Features:
     """What `write_features` wrote."""
     return Features(
         bilm,
-        Words((directory / WORDS).read_text(encoding="utf-8").split("\n")[:-1]) if (directory / WORDS).is_file() else None,
+        Words(read_lines(directory / WORDS)) if (directory / WORDS).is_file() else None,
         word_vectors=WordVectors.of_directory(directory) if (directory / "word_vectors.npy").is_file() else None,
         casing=casing,
         gazetteers=Gazetteers.of_directory(directory) if (directory / "gazetteers").is_dir() else None,
@@ -106,6 +108,7 @@ def load_model(directory: Path, elmo: str | Path | BiLM | None = None) -> tuple[
     elif elmo is not None:
         raise InputError(f"{directory}: was trained without ELMo, so no biLM can be put into it.")
     features = read_features(directory, bilm, config.casing)
+    _check_size(directory, config, features)
     tagger = build_tagger(config, description["types"], **features.sizes)
     try:
         with open_hdf5(directory / "tagger.weights.h5"):
@@ -115,7 +118,21 @@ def load_model(directory: Path, elmo: str | Path | BiLM | None = None) -> tuple[
         raise InputError(
             f"{directory}/tagger.weights.h5: does not fit {DESCRIPTION}: {' '.join(str(error).split())}"
         ) from error
+    for variable in tagger.variables:
+        if not np.isfinite(np.asarray(variable)).all():
+            raise InputError(f"{directory}/tagger.weights.h5: {variable.path} must be finite. Received: NaN or infinity.")
     return tagger, features, config
+
+
+def _check_size(directory: Path, config: TrainConfig, features: Features) -> None:
+    """Before anything is allocated: the file must hold the recurrent kernels and the word vectors at least."""
+    path = directory / "tagger.weights.h5"
+    least = 4 * (16 * config.n_blocks * config.hidden_size**2 + features.sizes["n_words"] * config.word_dim)
+    if path.is_file() and path.stat().st_size < least:
+        raise InputError(
+            f"{path}: does not fit {DESCRIPTION}: hidden_size, n_blocks and word_dim ask for {least:,} bytes at least. "
+            f"Received: {path.stat().st_size:,}."
+        )
 
 
 def _load_bilm(directory: Path, says: dict[str, Any], config: TrainConfig, elmo: str | Path | BiLM | None) -> BiLM:

@@ -93,8 +93,11 @@ class Confidence:
         found = read_object(directory / FILE)
         try:
             pairs = tuple((float(confidence), int(right)) for confidence, right in found["dev"])
-            return cls(float(found["slope"]), float(found["intercept"]), pairs, int(found["n_gold"]))
-        except (KeyError, TypeError, ValueError) as error:
+            read = cls(float(found["slope"]), float(found["intercept"]), pairs, int(found["n_gold"]))
+            if not np.isfinite([read.slope, read.intercept, *(confidence for confidence, _ in pairs)]).all():
+                raise ValueError("not finite")
+            return read
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{directory / FILE}: is damaged: {error!r}. Train the model again.") from error
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from biLM.corpus import open_text
 from biLM.errors import InputError
+from biLM.files import read_lines
 from biLM.text import Tokenizer
 
 BEGIN, INSIDE, END, SINGLE = range(4)
@@ -65,8 +66,11 @@ class Gazetteers:
     @classmethod
     def of_directory(cls, directory: Path) -> Gazetteers:
         names = {}
-        for path in sorted((directory / "gazetteers").glob("*.txt"), key=lambda path: int(path.stem)):
-            kind, *lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+        paths = [path for path in (directory / "gazetteers").glob("*.txt") if path.stem.isdecimal()]
+        for path in sorted(paths, key=lambda path: int(path.stem)):
+            kind, *lines = read_lines(path) or [""]
+            if not (kind and lines):
+                raise InputError(f"{path}: must hold a type and names, a line each; the file is damaged.")
             names[kind] = [tuple(line.split(" ")) for line in lines]
         return cls(names)
 

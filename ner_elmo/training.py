@@ -171,6 +171,10 @@ def _epochs(config, taggers, placement, train, dev, prepared, step):
                 raise _not_finite(number, done, [train[position].where for position in positions])
             losses.append(len(positions) * loss)
             step(done, len(order))
+        if not all(
+            np.isfinite(weights).all() for weights in learner.get_weights()
+        ):  # the last step of all has no loss after it
+            raise _not_finite(number, len(order), [train[position].where for position in order[-1]])
         loss = float(np.sum(losses)) / len(train)
         with _averaged(learner, config):
             if learner is not tagger:

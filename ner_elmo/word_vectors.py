@@ -13,6 +13,7 @@ import numpy as np
 
 from biLM.corpus import open_text
 from biLM.errors import InputError
+from biLM.files import read_lines
 from biLM.progress import Report
 
 MOST = 65504  # what float16 can hold
@@ -50,7 +51,7 @@ class WordVectors:
 
     @classmethod
     def of_directory(cls, directory: Path) -> WordVectors:
-        words = (directory / "word_vectors.txt").read_text(encoding="utf-8").split("\n")[:-1]
+        words = read_lines(directory / "word_vectors.txt")
         path = directory / "word_vectors.npy"
         try:
             table = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped: a shape that the file cannot hold is an error
@@ -58,6 +59,8 @@ class WordVectors:
             raise InputError(f"{path}: is no array of numbers, or a damaged one: {error}.") from error
         if table.ndim != 2 or table.dtype != np.float16 or len(table) != len(words):
             raise InputError(f"{path}: must hold {len(words)} rows of float16. Received: {table.shape}, {table.dtype}.")
+        if not np.isfinite(table).all():
+            raise InputError(f"{path}: must hold finite numbers. Received: NaN or infinity.")
         return cls(words, np.array(table))
 
 

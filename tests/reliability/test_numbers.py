@@ -71,6 +71,23 @@ def test_a_loss_that_is_not_finite_stops_training():
         train_tagger(settings, ["LOC", "PER"], SENTENCES * 20, SENTENCES, features)
 
 
+def test_a_last_step_that_is_not_finite_is_no_model(monkeypatch):
+    """Its loss was finite: it is the gradient that was not."""
+    settings = config(epochs=1, batch_size=len(SENTENCES))
+    features = Features.of(settings, TOKENS)
+
+    def step(learner, *_):
+        def take(positions):
+            learner.set_weights([np.full_like(weights, np.nan) for weights in learner.get_weights()])
+            return 1.0
+
+        return take
+
+    monkeypatch.setattr("ner_elmo.training.training_step", step)
+    with pytest.raises(InputError, match="not finite in epoch 1, batch 1"):
+        train_tagger(settings, ["LOC", "PER"], SENTENCES, SENTENCES, features)
+
+
 def test_one_type_and_sentences_of_one_token():
     settings = config()
     one = [Sentence(("Oslo",), (Span("LOC", 0, 1),)), Sentence(("x",), ())] * 4
