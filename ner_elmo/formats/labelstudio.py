@@ -1,7 +1,7 @@
 """`labelstudio`: Label Studio's JSON export, and tasks that it imports.
 
-Of several annotations of a task the first is read that was not cancelled; tasks that nobody annotated are left out. Both
-are noted.
+Of several annotations of a task the first is read that was not cancelled; tasks that nobody annotated are left out,
+unless they are to be tagged. Both are noted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def read(source: Source) -> Iterator[Document]:
     for where, task in records(source.path):
         if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
             raise InputError(f"{where}: must be a Label Studio task: an object with `data` and `annotations`.")
-        results = _results(task, where)
+        results = [[]] if source.text_only else _results(task, where)
         if not results:
             source.note("no annotation", where, "", "the task was left out")
             continue

@@ -25,21 +25,22 @@ _LABEL_KEYS = ("label", "type", "labels", "entity", "tag", "entity_type", "entit
 def read(source: Source) -> Iterator[Document]:
     """Documents of raw text."""
     for where, record in records(source.path):
-        yield document_of(record, where, source.text_field)
+        yield document_of(record, where, source)
 
 
-def document_of(record: Any, where: str, text_field: str | None = None) -> Document:
+def document_of(record: Any, where: str, source: Source) -> Document:
     if is_pair(record):
         record = {"text": record[0], **record[1]}
     if not isinstance(record, dict):
         raise InputError(f"{where}: must be an object with a text and its spans. Received: {_short(record)}.")
-    text_key = text_key_of(record, where, text_field)
+    text_key = text_key_of(record, where, source.text_field)
     key = next((key for key in SPAN_KEYS if isinstance(record.get(key), list)), None)
-    if key is None:
+    if key is None and not source.text_only:
         raise InputError(
             f"{where}: must hold a list of spans under {', '.join(SPAN_KEYS)}. Received the keys: {', '.join(record)}."
         )
-    marks = tuple(mark for item in record[key] for mark in marks_of(item, where))
+    spans = [] if source.text_only else record[key]
+    marks = tuple(mark for item in spans for mark in marks_of(item, where))
     fields = {name: value for name, value in record.items() if name not in (text_key, key)}
     return Document(record[text_key], marks, None, where, fields)
 

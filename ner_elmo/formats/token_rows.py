@@ -73,7 +73,7 @@ def read_directory(source: Source) -> Iterator[Document]:
 
     if any(key in dataset.column_names for key in TOKENS_KEYS):
         return documents_of(lambda: (_block(row, where, names) for where, row in placed()), source)
-    return (document_of(row, where, source.text_field) for where, row in placed())
+    return (document_of(row, where, source) for where, row in placed())
 
 
 def _saved(path: Path) -> Any:
