@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from ner_elmo import read_sentences
+from ner_elmo.__main__ import parser
 from ner_elmo.inputs import read_items
 
 TO_TAG = {
@@ -37,3 +39,43 @@ def test_prodigy_examples_of_every_answer_are_tagged(tmp_path, answer):
     (tmp_path / "x.jsonl").write_text(json.dumps(example) + "\n")
     (item,) = read_items([str(tmp_path / "x.jsonl")], form="prodigy")
     assert item.row == {"text": "Ada left Oslo.", "answer": answer}
+
+
+def checked(capsys, *arguments) -> dict:
+    args = parser().parse_args(["check", *arguments, "--json"])
+    args.run(args)
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_file_may_be_called_as_a_side_is(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train").write_text("Ada B-PER\n")
+    (tmp_path / "a.conll").write_text("Bo B-ORG\n")
+    found = checked(capsys, "train", "--train", "a.conll", "--format", "conll")
+    assert [(file["path"], file["side"]) for file in found["files"]] == [("a.conll", "train"), ("train", "./train")]
+    assert found["unlearnable"] == {"./train": ["PER"]}
+
+
+def test_training_without_an_entity_lacks_all_types(tmp_path, capsys):
+    (tmp_path / "train.conll").write_text("came O\n")
+    (tmp_path / "test.conll").write_text("Bo B-ORG\n")
+    found = checked(capsys, "--train", str(tmp_path / "train.conll"), "--test", str(tmp_path / "test.conll"))
+    assert found["unlearnable"] == {"test": ["ORG"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "part", "said"),
+    [
+        ("in C:\\new disk", "C:\\new", "C:\\new"),
+        ("one\ntwo", "one\ntwo", "one\\ntwo"),
+        ("one\ntwo, one\\ntwo", "one\ntwo", "one\\ntwo"),
+        ("C:\\new\ndisk", "C:\\new\ndisk", "C:\\new\\ndisk"),
+    ],
+)
+def test_label_studio_writes_line_ends_as_a_text_may_have_them(tmp_path, text, part, said):
+    start = text.index(part)
+    value = {"start": start, "end": start + len(part), "text": said, "labels": ["LOC"]}
+    task = {"data": {"text": text}, "annotations": [{"result": [{"type": "labels", "value": value}]}]}
+    (tmp_path / "x.json").write_text(json.dumps([task]))
+    (sentence, *_) = read_sentences(tmp_path / "x.json")
+    assert [span.type for span in sentence.spans] == ["LOC"]
