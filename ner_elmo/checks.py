@@ -164,7 +164,7 @@ class Checker:
         by_side: dict[str, Counter[str]] = {}
         for checked in self.found.files:
             by_side.setdefault(checked.side, Counter()).update(checked.entities)
-        learned = by_side.get(TRAIN) or sum(by_side.values(), Counter())
+        learned = by_side[TRAIN] if TRAIN in by_side else sum(by_side.values(), Counter())
         self.found.rare = {kind: count for kind, count in sorted(learned.items()) if count < RARE}
         self.found.unlearnable = {
             side: sorted(set(kinds) - set(learned)) for side, kinds in by_side.items() if set(kinds) - set(learned)

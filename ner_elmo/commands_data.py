@@ -47,18 +47,29 @@ def _check(args: argparse.Namespace) -> None:
     from ner_elmo.checks import Checker, check_files
 
     sides = {side: [Path(name) for name in getattr(args, side)] for side in SIDES if getattr(args, side)}
-    sides |= {name: [Path(name)] for name in args.files}
+    sides |= {f"./{name}" if name in SIDES else name: [Path(name)] for name in args.files}  # a FILE is called train
     if not sides:
         raise InputError("name the files to check: FILE ..., or --train FILE --dev FILE --test FILE.")
     paths = [path for group in sides.values() for path in group]
     for path in paths:
         path.stat()  # one that is missing is said before anything is written
+    for group in (list(map(Path, args.files)), *sides.values()):
+        _require_once(group)
     found = check_files(sides, Checker(args.lang, **reading(args)), _copies(paths, args.fix))
     if args.json:
         print(json.dumps(asdict(found), ensure_ascii=False))
         return
     for line in _lines(found):
         print(line)
+
+
+def _require_once(paths: list[Path]) -> None:
+    """No file twice among those that stand beside each other; two sides may share one."""
+    counts = Counter(path.resolve() for path in paths)
+    if twice := [path for path in paths if counts[path.resolve()] > 1]:
+        raise InputError(
+            f"{twice[0]}: each file must be named once. Received: {counts[twice[0].resolve()]} times. Leave out the rest."
+        )
 
 
 def _copies(paths: list[Path], out: Path | None) -> dict[Path, Path]:

@@ -51,21 +51,21 @@ class Item:
         ]
 
 
-def read_items(paths: Sequence[str], field: str | None = None, form: str = AUTO, scheme: str = "auto") -> Iterator[Item]:
+def read_items(paths: Sequence[str], field: str | None = None, form: str = AUTO) -> Iterator[Item]:
     """Texts of files and of all files below directories, packed or not; of standard input without paths.
 
     Arguments:
         field: key or column of the text in rows.
         form: "text" (a line is a text), "rows" (JSON Lines, or CSV by the file's name), the name of an annotation format,
             or "auto", which goes by the file's name: .jsonl and .csv hold rows, .conll, .json and .spacy annotations.
-        scheme: of tags, in annotation formats.
 
+    Texts that nobody annotated, or whose annotation was rejected, are there, too.
     A file that is not there is told at once, what is wrong in one when it is its turn.
     """
-    return _items(list(_files(paths)), field, form, scheme)
+    return _items(list(_files(paths)), field, form)
 
 
-def _items(paths: Sequence[str], field: str | None, form: str, scheme: str) -> Iterator[Item]:
+def _items(paths: Sequence[str], field: str | None, form: str) -> Iterator[Item]:
     for path in paths:
         kind = _kind(path) if form == AUTO else form
         if kind == TEXT:
@@ -76,7 +76,7 @@ def _items(paths: Sequence[str], field: str | None, form: str, scheme: str) -> I
             else:
                 yield from json_items(read_lines(path), "standard input" if path == "-" else path, field)
         else:
-            source = Source(Path(path), scheme, text_field=field)
+            source = Source(Path(path), text_field=field, text_only=True)
             for document in documents_of(source, AUTO if form == AUTO else form)[1]:
                 require_characters(document.text, document.where)
                 row = {"text": "", **document.fields} | {"text": document.text} if document.fields else None
@@ -130,6 +130,7 @@ def json_items(lines: Iterable[str], name: str, field: str | None, first: int = 
 def csv_items(rows: Iterator[tuple[int, list[str]]], name: str, field: str | None) -> Iterator[Item]:
     """The texts of rows with their line numbers, the row of names first."""
     _, names = next(rows, (0, []))
+    comma.require_once(names, name)
     for number, cells in rows:
         if len(cells) != len(names):
             raise InputError(f"{name}:{number}: expected {len(names)} cells, got {len(cells)}.")

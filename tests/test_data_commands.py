@@ -150,6 +150,8 @@ def test_convert_tells_what_it_did(tmp_path, capsys):
 MISTAKES = {
     "no files": (["check"], "name the files to check"),
     "onto itself": (["check", "a.conll", "--fix", "a.conll"], "a.conll: is the file that is read"),
+    "a file twice": (["check", "a.conll", "d/../a.conll"], "a.conll: each file must be named once. Received: 2 times"),
+    "a file twice on a side": (["check", "--dev", "a.conll", "a.conll"], "a.conll: each file must be named once"),
     "one name twice": (["check", "a.conll", "d/a.conll", "--fix", "new"], "two files are called a.conll"),
     "an empty file": (["check", "empty.conll"], "empty.conll: must hold at least one sentence"),
     "no such file": (["check", "nowhere.conll"], "nowhere.conll: No such file"),

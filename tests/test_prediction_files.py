@@ -294,6 +294,11 @@ MISTAKES = {
     ),
     "half a character": ("x.jsonl", b'{"text": "a\\ud83d"}\n', "x.jsonl:1: the text holds half a surrogate pair"),
     "no such column": ("x.csv", b"id,body\n1,a\n", "x.csv:2: must hold the text under text"),
+    "two columns of one name": (
+        "x.csv",
+        b"id,id,text\n1,2,a\n",
+        "x.csv:1: each column must have a name of its own. .* 'id' 2",
+    ),
     "a short row": ("x.csv", b"id,text\n1\n", "x.csv:2: expected 2 cells, got 1"),
     "not UTF-8": ("x.txt", b"fine\ncaf\xe9\n", "x.txt:2: must be UTF-8. Received the byte 0xe9"),
     "a damaged archive": ("x.txt.gz", b"fine", "x.txt.gz: a damaged archive"),

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -18,12 +19,13 @@ from typing import Any
 from biLM.errors import InputError
 from ner_elmo.formats.document import Document
 from ner_elmo.formats.source import Source, raw_lines
-from ner_elmo.formats.spans_json import SPAN_KEYS, marks_of
+from ner_elmo.formats.spans_json import SPAN_KEYS, marks_of, shown
 from ner_elmo.formats.tagged import Block, documents_of, tag_of, tokens_and_tags
 
 TOKEN_NAMES = ("word", "token", "words", "tokens")
 TAG_NAMES = ("tag", "ner", "ner_tag", "ner_tags", "label", "labels", "tags", "entity")
 SENTENCE_NAMES = ("sentence #", "sentence_id", "sentence_idx", "sent_id", "sentence", "id")
+_TOKEN_COLUMNS = TOKEN_NAMES + TAG_NAMES + SENTENCE_NAMES
 TEXT_NAMES = ("text", "sentence", "content")
 
 
@@ -57,6 +59,14 @@ def header(path: Path) -> list[str]:
     return next(rows(path), (0, []))[1]
 
 
+def require_once(names: Sequence[str], name: str) -> None:
+    """Raises InputError where two columns are called alike: one of the two would be lost silently. name: the file."""
+    if len(set(names)) < len(names):
+        column, count = Counter(names).most_common(1)[0]
+        says = f"{column[:60]!r} {count} times"
+        raise InputError(f"{name}:1: each column must have a name of its own. Received: {says}. Rename or remove one.")
+
+
 def place_of(names: Sequence[str], wanted: Iterable[str]) -> int | None:
     """Where the first of the wanted names stands; case and blanks around do not matter."""
     plain = [name.strip().lower() for name in names]
@@ -77,6 +87,7 @@ def read_tokens(source: Source) -> Iterator[Document]:
     names = header(source.path)
     if names and not is_tokens(names):
         raise _unknown(source.path, names, TOKEN_NAMES, TAG_NAMES)
+    require_once([name for name in names if name.strip().lower() in _TOKEN_COLUMNS], str(source.path))
     source.passed_over = "columns other than sentence, token and tag" if len(names) > 3 else ""
     return documents_of(lambda: _blocks(source.path), source)
 
@@ -110,6 +121,7 @@ def read_texts(source: Source) -> Iterator[Document]:
         return iter(())
     if not is_texts(names, source.text_field):
         raise _unknown(source.path, names, [source.text_field] if source.text_field else TEXT_NAMES, SPAN_KEYS)
+    require_once(names, str(source.path))
     return _texts(source, names)
 
 
@@ -151,7 +163,7 @@ def _list(cell: str, where: str) -> list[Any]:
     except (ValueError, RecursionError):
         try:
             value = ast.literal_eval(cell)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
             value = None
     if not isinstance(value, list | tuple):
         raise InputError(f'{where}: spans must be a list such as [[0, 8, "PER"]]. Received: {cell[:80]!r}.')
@@ -160,7 +172,7 @@ def _list(cell: str, where: str) -> list[Any]:
 
 def _unknown(path: Path, names: Sequence[str], *wanted: Iterable[str]) -> InputError:
     needs = " and ".join("one of " + ", ".join(group) for group in wanted)
-    return InputError(f"{path}:1: the first row must name {needs}. Received: {', '.join(names)[:200]}.")
+    return InputError(f"{path}:1: the first row must name {needs}. Received: {shown(names)}.")
 
 
 def render_tokens(documents: Iterable[Document]) -> Iterator[str]:

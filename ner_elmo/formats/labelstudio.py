@@ -1,12 +1,13 @@
 """`labelstudio`: Label Studio's JSON export, and tasks that it imports.
 
-Of several annotations of a task the first is read that was not cancelled; tasks that nobody annotated are left out. Both
-are noted.
+Of several annotations of a task the first is read that was not cancelled; tasks that nobody annotated are left out,
+unless they are to be tagged. Both are noted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from biLM.errors import InputError
@@ -22,14 +23,14 @@ def read(source: Source) -> Iterator[Document]:
     for where, task in records(source.path):
         if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
             raise InputError(f"{where}: must be a Label Studio task: an object with `data` and `annotations`.")
-        results = _results(task, where)
+        results = [[]] if source.text_only else _results(task, where)
         if not results:
             source.note("no annotation", where, "", "the task was left out")
             continue
         if len(results) > 1:
             source.note("several annotations", where, f"{len(results)} of them", "the first was read")
         key = _text_key(task["data"], where, source.text_field)
-        marks = tuple(mark for item in results[0] for mark in _marks(item, where))
+        marks = tuple(mark for item in results[0] for mark in _marks(item, task["data"][key], where))
         fields = {name: task[name] for name in _KEPT if task.get(name)}
         fields |= {name: value for name, value in task["data"].items() if name != key}
         yield Document(task["data"][key], marks, None, where, fields)
@@ -44,19 +45,25 @@ def _results(task: Mapping[str, Any], where: str) -> list[Any]:
     return [list_of(item, "result", where) for item in annotations if not item.get("was_cancelled")]
 
 
-def _marks(item: Any, where: str) -> Iterator[Mark]:
+def _marks(item: Any, text: str, where: str) -> Iterator[Mark]:
     """The marks of one region; choices, ratings and relations have none."""
     value = item.get("value") if isinstance(item, dict) else None
     if isinstance(value, dict) and "start" in value and ("labels" in value or "hypertextlabels" in value):
         labels = value.get("labels") or value.get("hypertextlabels")
         offsets = value.get("globalOffsets") or value  # of hypertext, start and end are those of an element
         start, end = (offsets.get(key) if isinstance(offsets, dict) else None for key in ("start", "end"))
-        yield from marks_of({"start": start, "end": end, "label": labels, "text": _said(value)}, where)
+        for mark in marks_of({"start": start, "end": end, "label": labels, "text": value.get("text")}, where):
+            yield replace(mark, said=_said(mark, text))
 
 
-def _said(value: Mapping[str, Any]) -> str | None:
-    """The text of a region; Label Studio writes line ends in it as \\n, two characters."""
-    return value["text"].replace("\\n", "\n") if isinstance(value.get("text"), str) else None
+def _said(mark: Mark, text: str) -> str | None:
+    """The text of a region; Label Studio writes line ends in it as \\n, two characters, which the text may hold itself."""
+    there, said = text[mark.start : mark.end], mark.said
+    if said is None:
+        return None
+    if there.replace("\n", "\\n") == said.replace("\n", "\\n"):
+        return there
+    return said if said in text else said.replace("\\n", "\n")
 
 
 def _text_key(data: Mapping[str, Any], where: str, text_field: str | None) -> str:

@@ -1,4 +1,7 @@
-"""`prodigy`: Prodigy's JSON Lines: text, tokens, spans. Examples that were rejected or ignored are left out and noted."""
+"""`prodigy`: Prodigy's JSON Lines: text, tokens, spans.
+
+Examples that were rejected or ignored are left out and noted, unless they are to be tagged.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,11 @@ def read(source: Source) -> Iterator[Document]:
             raise InputError(f"{where}: must be an object with text and spans.")
         text = record[text_key_of(record, where, "text")]
         answer = record.get("answer", "accept")
-        if answer != "accept":
+        if answer != "accept" and not source.text_only:
             source.note(f"answer {answer}", where, text[:80], "the example was left out")
             continue
-        marks = tuple(mark for item in list_of(record, "spans", where) for mark in marks_of(item, where))
+        spans = [] if source.text_only else list_of(record, "spans", where)
+        marks = tuple(mark for item in spans for mark in marks_of(item, where))
         sentences = (_borders(record, text, where),) if record.get("tokens") else None
         fields = {name: value for name, value in record.items() if name not in _READ}
         yield Document(text, marks, sentences, where, fields)

@@ -27,13 +27,15 @@ class Source:
 
     scheme: of tags, "auto" to detect it. columns: where token and tag stand in a line, from 1, or from the end (-1).
     text_field: the key or column of the text, where there are several. found: the scheme and the columns, in words.
-    passed_over: what else the file holds and no `Document` does.
+    passed_over: what else the file holds and no `Document` does. text_only: the text is to be tagged, so that texts which
+    nobody annotated count, too, and labels are not looked at.
     """
 
     path: Path
     scheme: str = "auto"
     columns: tuple[int, ...] | None = None
     text_field: str | None = None
+    text_only: bool = False
     found: str = ""
     passed_over: str = ""
     findings: list[Finding] = field(default_factory=list)

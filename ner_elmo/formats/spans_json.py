@@ -25,21 +25,22 @@ _LABEL_KEYS = ("label", "type", "labels", "entity", "tag", "entity_type", "entit
 def read(source: Source) -> Iterator[Document]:
     """Documents of raw text."""
     for where, record in records(source.path):
-        yield document_of(record, where, source.text_field)
+        yield document_of(record, where, source)
 
 
-def document_of(record: Any, where: str, text_field: str | None = None) -> Document:
+def document_of(record: Any, where: str, source: Source) -> Document:
     if is_pair(record):
         record = {"text": record[0], **record[1]}
     if not isinstance(record, dict):
-        raise InputError(f"{where}: must be an object with a text and its spans. Received: {_short(record)}.")
-    text_key = text_key_of(record, where, text_field)
+        raise InputError(f"{where}: must be an object with a text and its spans. Received: {short(record)}.")
+    text_key = text_key_of(record, where, source.text_field)
     key = next((key for key in SPAN_KEYS if isinstance(record.get(key), list)), None)
-    if key is None:
+    if key is None and not source.text_only:
         raise InputError(
-            f"{where}: must hold a list of spans under {', '.join(SPAN_KEYS)}. Received the keys: {', '.join(record)}."
+            f"{where}: must hold a list of spans under {', '.join(SPAN_KEYS)}. Received the keys: {shown(record)}."
         )
-    marks = tuple(mark for item in record[key] for mark in marks_of(item, where))
+    spans = [] if source.text_only else record[key]
+    marks = tuple(mark for item in spans for mark in marks_of(item, where))
     fields = {name: value for name, value in record.items() if name not in (text_key, key)}
     return Document(record[text_key], marks, None, where, fields)
 
@@ -57,8 +58,7 @@ def text_key_of(record: Mapping[str, Any], where: str, text_field: str | None = 
         if isinstance(record.get(key), str):
             return key
     raise InputError(
-        f"{where}: must hold the text under {' or '.join(keys)}. Received the keys: {', '.join(map(str, record))}. "
-        "Name it: --field."
+        f"{where}: must hold the text under {' or '.join(keys)}. Received the keys: {shown(record)}. Name it: --field."
     )
 
 
@@ -66,7 +66,7 @@ def list_of(record: Mapping[str, Any], key: str, where: str) -> list[Any]:
     """The list under a key, empty where there is none."""
     value = record.get(key) or []
     if not isinstance(value, list):
-        raise InputError(f"{where}: {key!r} must be a list. Received: {_short(value)}.")
+        raise InputError(f"{where}: {key!r} must be a list. Received: {short(value)}.")
     return value
 
 
@@ -82,7 +82,7 @@ def marks_of(item: Any, where: str) -> Iterator[Mark]:
         start = end = labels = said = None
     labels = labels if isinstance(labels, list) else [labels]
     if not (_is_offset(start) and _is_offset(end) and labels and all(map(_is_label, labels))):
-        raise InputError(f"{where}: a span must be [start, end, label] or hold these keys. Received: {_short(item)}.")
+        raise InputError(f"{where}: a span must be [start, end, label] or hold these keys. Received: {short(item)}.")
     for label in labels:
         yield Mark(start, end, str(label), said if isinstance(said, str) else None)
 
@@ -100,8 +100,17 @@ def _is_label(value: Any) -> bool:
     return (isinstance(value, str) and value.strip() != "") or _is_offset(value)
 
 
-def _short(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)[:80]
+def short(value: Any) -> str:
+    """The beginning of a value, on one line: as JSON, or as Python where JSON cannot say it."""
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str)[:80]
+    except TypeError:  # keys that are tuples
+        return repr(value)[:80]
+
+
+def shown(names: Iterable[Any]) -> str:
+    """Names of keys or columns on one line: what would end it is escaped, and long ones are cut."""
+    return ", ".join(repr(str(name)[:60])[1:-1] for name in names)[:200]
 
 
 def render_lines(documents: Iterable[Document]) -> Iterator[str]:

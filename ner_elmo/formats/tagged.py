@@ -33,6 +33,9 @@ def tag_of(text: str, where: str) -> str:
 
 def documents_of(blocks: Callable[[], Iterable[Block]], source: Source) -> Iterator[Document]:
     """Documents of the blocks. The scheme is found by a look at all tags: small files are held, others read twice."""
+    if source.text_only:
+        yield from (from_tokens(block.tokens, (), block.where, block.fields) for block in blocks())
+        return
     if source.scheme == "auto" and source.path.is_file() and source.path.stat().st_size <= HELD_BYTES:
         held = list(blocks())
         blocks = lambda: held  # noqa: E731

@@ -4,7 +4,6 @@ Hugging Face hub: JSON Lines, or a directory that `datasets` saved (extra `datas
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from biLM.errors import InputError
 from ner_elmo.formats.document import Document
 from ner_elmo.formats.source import Source, records
-from ner_elmo.formats.spans_json import document_of, json_line
+from ner_elmo.formats.spans_json import document_of, json_line, short, shown
 from ner_elmo.formats.tagged import Block, documents_of, tag_of, tokens_and_tags
 
 TOKENS_KEYS = ("tokens", "words")
@@ -34,7 +33,7 @@ def _block(record: Any, where: str, names: Mapping[str, Sequence[str]]) -> Block
     tokens_key = next((key for key in TOKENS_KEYS if isinstance(record, dict) and _is_text_list(record.get(key))), None)
     tags_key = next((key for key in TAGS_KEYS if isinstance(record, dict) and isinstance(record.get(key), list)), None)
     if tokens_key is None or tags_key is None:
-        found = ", ".join(record) if isinstance(record, dict) else type(record).__name__
+        found = shown(record) if isinstance(record, dict) else type(record).__name__
         raise InputError(f"{where}: must hold lists of tokens and of tags ({', '.join(TAGS_KEYS)}). Received: {found}.")
     tokens, tags = record[tokens_key], record[tags_key]
     if len(tokens) != len(tags):
@@ -43,7 +42,7 @@ def _block(record: Any, where: str, names: Mapping[str, Sequence[str]]) -> Block
         known = dict(enumerate(names[tags_key]))  # -1 stands for a tag that nobody knows
         tags = [known.get(tag, tag) for tag in tags]
     if not all(isinstance(tag, str) for tag in tags):
-        raise InputError(f"{where}: tags must be names such as B-PER. Received: {json.dumps(tags)[:60]}.")
+        raise InputError(f"{where}: tags must be names such as B-PER. Received: {short(tags)}.")
     fields = {key: value for key, value in record.items() if key not in (tokens_key, tags_key)}
     return Block(where, tokens, [tag_of(tag, where) for tag in tags], fields)
 
@@ -73,7 +72,7 @@ def read_directory(source: Source) -> Iterator[Document]:
 
     if any(key in dataset.column_names for key in TOKENS_KEYS):
         return documents_of(lambda: (_block(row, where, names) for where, row in placed()), source)
-    return (document_of(row, where, source.text_field) for where, row in placed())
+    return (document_of(row, where, source) for where, row in placed())
 
 
 def _saved(path: Path) -> Any:
