@@ -4,8 +4,12 @@ import json
 
 import pytest
 
+from biLM import InputError
 from ner_elmo import read_sentences
 from ner_elmo.__main__ import parser
+from ner_elmo.formats.document import Document, Mark
+from ner_elmo.formats.source import Source
+from ner_elmo.formats.table import documents_of, write
 from ner_elmo.inputs import read_items
 
 TO_TAG = {
@@ -79,3 +83,20 @@ def test_label_studio_writes_line_ends_as_a_text_may_have_them(tmp_path, text, p
     (tmp_path / "x.json").write_text(json.dumps([task]))
     (sentence, *_) = read_sentences(tmp_path / "x.json")
     assert [span.type for span in sentence.spans] == ["LOC"]
+
+
+def test_text_between_tokens_stays_in_spacys_files(tmp_path):
+    tokens = [{"text": "Ada", "start": 1, "end": 4, "id": 0}, {"text": "Lund", "start": 8, "end": 12, "id": 1}]
+    row = {"text": " Ada ,  Lund  saw it", "tokens": tokens, "spans": [{"start": 8, "end": 12, "label": "LOC"}]}
+    (tmp_path / "x.jsonl").write_text(json.dumps(row))
+    args = parser().parse_args(["convert", str(tmp_path / "x.jsonl"), str(tmp_path / "x.spacy")])
+    args.run(args)
+    (document,) = documents_of(Source(tmp_path / "x.spacy"))[1]
+    assert (document.text, document.marks) == (row["text"], (Mark(8, 12, "LOC"),))
+    assert [document.text[a:b] for sentence in document.sentences for a, b in sentence] == ["Ada", ",", "Lund", "saw", "it"]
+
+
+def test_a_mark_that_no_token_ends_with_is_not_dropped_from_spacys_files(tmp_path):
+    document = Document("Ada Lund", (Mark(0, 2, "PER"),), (((0, 3), (4, 8)),), "x:1")
+    with pytest.raises(InputError, match=r"x:1: a span must lie on the borders of tokens. Received: \[0, 2, 'PER'\]"):
+        write([document], tmp_path / "x.spacy", "spacy")

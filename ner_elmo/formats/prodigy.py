@@ -12,7 +12,7 @@ from typing import Any
 from biLM.errors import InputError
 from ner_elmo.formats.document import Borders, Document, without_blanks
 from ner_elmo.formats.source import Source, records
-from ner_elmo.formats.spans_json import json_line, list_of, marks_of, text_key_of
+from ner_elmo.formats.spans_json import json_line, list_of, marks_of, short, text_key_of
 
 _READ = ("text", "tokens", "spans")
 
@@ -35,13 +35,17 @@ def read(source: Source) -> Iterator[Document]:
 
 
 def _borders(record: Mapping[str, Any], text: str, where: str) -> Borders:
-    borders = []
+    borders: list[tuple[int, int]] = []
     for token in list_of(record, "tokens", where):
         start, end = (token.get(key) if isinstance(token, dict) else None for key in ("start", "end"))
         if not (isinstance(start, int) and isinstance(end, int) and 0 <= start <= end <= len(text)) or (
             text[start:end] != token.get("text")
         ):
-            raise InputError(f"{where}: tokens must have start, end and the text that stands there. Received: {token}.")
+            raise InputError(
+                f"{where}: tokens must have start, end and the text that stands there. Received: {short(token)}."
+            )
+        if borders and start < borders[-1][1]:
+            raise InputError(f"{where}: tokens must stand in order, none over another. Received: {short(token)}.")
         borders.append((start, end))
     return without_blanks(text, borders)
 
