@@ -14,6 +14,7 @@ from ner_elmo.formats.document import Document, Mark, without_blanks
 from ner_elmo.formats.source import Source
 
 MAX_BYTES = 2**30  # unpacked
+_LAYERS = ("TAG", "POS", "MORPH", "LEMMA", "DEP")
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc
@@ -31,6 +32,8 @@ def read(source: Source) -> Iterator[Document]:
             spans = groups[0][1]
         elif groups:
             source.note("span groups", where, ", ".join(name for name, _ in groups), "only doc.ents were read")
+        layers = [layer for layer in _LAYERS if doc.has_annotation(layer)]
+        source.passed_over.update([*layers, "CATS"] if doc.cats else layers)
         marks = tuple(Mark(span.start_char, span.end_char, span.label_) for span in spans)
         yield Document(doc.text, marks, _sentences(doc), where)
 
