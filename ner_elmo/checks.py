@@ -19,6 +19,7 @@ from ner_elmo.alignment import Sentence, align, sentences_of
 from ner_elmo.cleaning import tell_invisible, with_characters_only, without_invisible
 from ner_elmo.formats.document import Document, Finding
 from ner_elmo.formats.source import Source
+from ner_elmo.formats.spans_json import shown
 from ner_elmo.formats.table import AUTO, FORMATS, documents_of, write
 
 CHARACTER_LIMIT = 50  # bytes of a token that a biLM reads, its two marks included
@@ -103,26 +104,28 @@ class Checker:
         source = Source(path, **self.how)  # type: ignore[arg-type]
         checked = FileCheck(str(path), side, findings=source.findings)
         checked.format, documents = documents_of(source, self.format)
-        fixed = self._documents(documents, checked, fix is not None)
+        fixed = self._documents(documents, source, checked, fix is not None)
         if fix is None:
             for _ in fixed:
                 pass
         else:
             write(fixed, fix, checked.format)
             checked.fixed = str(fix)
-            if source.passed_over and not FORMATS[checked.format].keeps_fields:
-                checked.findings.append(Finding("passed over", str(path), source.passed_over, "not in the clean copy"))
+            if source.passed_over:
+                left_out = ", ".join(sorted(source.passed_over))
+                checked.findings.append(Finding("passed over", str(path), left_out, "not in the clean copy"))
         checked.found = source.found
         if not checked.texts:
             raise InputError(f"{path}: must hold at least one sentence. Received: none.")
         self.found.files.append(checked)
         return checked
 
-    def _documents(self, documents: Iterator[Document], checked: FileCheck, fix: bool) -> Iterator[Document]:
+    def _documents(self, documents: Iterator[Document], source: Source, checked: FileCheck, fix: bool) -> Iterator[Document]:
         """The clean documents, each counted."""
         tell = checked.findings.append
         for document in documents:
             checked.texts += 1
+            source.passed_over.update(f"the field {shown([name])}" for name in FORMATS[checked.format].lost(document.fields))
             document = with_characters_only(document, tell)
             if tell_invisible(document, tell, "removed" if fix else "left in; --fix removes it") and fix:
                 document = without_invisible(document)

@@ -13,6 +13,7 @@ from pathlib import Path
 from biLM.errors import InputError
 from ner_elmo.formats.document import Document, Finding
 from ner_elmo.formats.source import Source
+from ner_elmo.formats.spans_json import shown
 from ner_elmo.formats.table import FORMATS, documents_of, format_to_write, write
 from ner_elmo.reading_flags import add_reading_flags, reading
 
@@ -154,12 +155,12 @@ def _convert(args: argparse.Namespace) -> None:
     for line in _kinds(source.findings):
         print(line, file=sys.stderr)
     if source.passed_over:
-        print(f"note: {source.passed_over} are left out", file=sys.stderr)
+        print(f"note: {', '.join(sorted(source.passed_over))} are left out", file=sys.stderr)
     if counts["tokens"] and not FORMATS[target].over_tokens:
         print(f"note: {target} holds no tokens; whoever reads it splits the text anew", file=sys.stderr)
-    lost = [key.removeprefix("field ") for key in counts if key.startswith("field ")]
-    if lost and not FORMATS[target].keeps_fields:
-        print(f"note: {target} has no room for other fields, left out: {', '.join(lost)}", file=sys.stderr)
+    lost = FORMATS[target].lost(key.removeprefix("field ") for key in counts if key.startswith("field "))
+    if lost:
+        print(f"note: {target} has no room for other fields, left out: {shown(lost)}", file=sys.stderr)
     print(f"{args.target}: {target}, {counts['texts']:,} texts, {counts['spans']:,} spans", file=sys.stderr)
 
 

@@ -257,6 +257,7 @@ MISTAKES = {
     "no spaCy file": ("x.spacy", "hello", "x.spacy: is no .spacy file"),
     "mixed schemes": ("x.csv", "word,tag\na,I-X\nb,O\nc,B-X\n", "x.csv: mixed tag schemes"),
     "tokens that are not there": ("x.jsonl", PRODIGY.replace('"Did"', '"did"'), "x.jsonl:1: tokens must have start, end and the text"),
+    "tokens over others": ("x.jsonl", PRODIGY.replace('"start": 4, "end": 8, "id"', '"start": 2, "end": 8, "id"').replace('"text": "Lund"', '"text": "d Lund"'), "x.jsonl:1: tokens must stand in order, none over another"),
     "spaCy tokens": ("x.json", SPACY_JSON.replace('"orth": "like"', '"orth": "liked"'), "item 1: the token 'liked' is not in `raw` after"),
     "a damaged archive": ("x.jsonl.gz", "hello", "x.jsonl.gz: a damaged archive"),
 }  # fmt: skip

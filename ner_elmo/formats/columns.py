@@ -54,8 +54,9 @@ def read(source: Source) -> Iterator[Document]:
     """Documents of one sentence each. -DOCSTART- lines and comments (`# id = 7`) are passed over, other columns too."""
     layout = _layout(source)
     source.found = str(layout)
-    source.passed_over = "columns other than token and tag" if layout.width > 2 else ""
-    return documents_of(lambda: _blocks(source.path, layout), source)
+    if layout.width > 2:
+        source.passed_over.add("columns other than token and tag")
+    return documents_of(lambda: _blocks(source, layout), source)
 
 
 def render(documents: Iterable[Document]) -> Iterator[str]:
@@ -65,13 +66,16 @@ def render(documents: Iterable[Document]) -> Iterator[str]:
             yield "".join(f"{token} {tag}\n" for token, tag in zip(tokens, tags, strict=True)) + "\n"
 
 
-def _blocks(path: Path, layout: Layout) -> Iterator[Block]:
+def _blocks(source: Source, layout: Layout) -> Iterator[Block]:
+    path = source.path
     split, least, token_at, tag_at = layout.separator.split, layout.least, layout.token, layout.tag
     first, tokens, tags = 0, [], []  # type: int, list[str], list[str]
     for number, line in _short_lines(path):
         line = line.strip(" \t")
         columns = split(line) if line else []
         if not columns or columns[0] == DOCUMENT_MARK or (line[0] == "#" and _is_comment(columns, layout)):
+            if columns:
+                source.passed_over.add(f"{DOCUMENT_MARK} lines" if columns[0] == DOCUMENT_MARK else "comments")
             if tokens:
                 yield Block(f"{path}:{first}", tokens, tags)
                 tokens, tags = [], []

@@ -88,7 +88,8 @@ def read_tokens(source: Source) -> Iterator[Document]:
     if names and not is_tokens(names):
         raise _unknown(source.path, names, TOKEN_NAMES, TAG_NAMES)
     require_once([name for name in names if name.strip().lower() in _TOKEN_COLUMNS], str(source.path))
-    source.passed_over = "columns other than sentence, token and tag" if len(names) > 3 else ""
+    if len(names) > sum(place_of(names, wanted) is not None for wanted in (TOKEN_NAMES, TAG_NAMES, SENTENCE_NAMES)):
+        source.passed_over.add("columns other than sentence, token and tag")
     return documents_of(lambda: _blocks(source.path), source)
 
 
@@ -142,7 +143,7 @@ def _texts(source: Source, names: Sequence[str]) -> Iterator[Document]:
         if items and all(isinstance(item, str) for item in items):
             yield from _tagged(Block(where, cells[text_at].split(), [tag_of(tag, where) for tag in items], fields), source)
         else:
-            marks = tuple(mark for item in items for mark in marks_of(item, where))
+            marks = tuple(mark for item in items for mark in marks_of(item, where, source))
             yield Document(cells[text_at], marks, None, where, fields)
 
 

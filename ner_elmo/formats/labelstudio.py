@@ -13,10 +13,12 @@ from typing import Any
 from biLM.errors import InputError
 from ner_elmo.formats.document import Document, Mark
 from ner_elmo.formats.source import Source, records
-from ner_elmo.formats.spans_json import array_of, list_of, marks_of, text_key_of
+from ner_elmo.formats.spans_json import array_of, list_of, marks_of, shown, text_key_of
 
 _ANNOTATIONS = ("annotations", "completions")  # completions: up to version 0.9
 _KEPT = ("id", "meta")
+_READ = (*_KEPT, "data", *_ANNOTATIONS)
+_OF_REGIONS = {"id", "from_name", "to_name", "type", "value", "origin"}
 
 
 def read(source: Source) -> Iterator[Document]:
@@ -30,7 +32,9 @@ def read(source: Source) -> Iterator[Document]:
         if len(results) > 1:
             source.note("several annotations", where, f"{len(results)} of them", "the first was read")
         key = _text_key(task["data"], where, source.text_field)
-        marks = tuple(mark for item in results[0] for mark in _marks(item, task["data"][key], where))
+        marks = tuple(mark for item in results[0] for mark in _marks(item, task["data"][key], where, source))
+        if any(value for name, value in task.items() if name not in _READ):
+            source.passed_over.add("what tasks hold besides id, meta, data and annotations")
         fields = {name: task[name] for name in _KEPT if task.get(name)}
         fields |= {name: value for name, value in task["data"].items() if name != key}
         yield Document(task["data"][key], marks, None, where, fields)
@@ -45,15 +49,20 @@ def _results(task: Mapping[str, Any], where: str) -> list[Any]:
     return [list_of(item, "result", where) for item in annotations if not item.get("was_cancelled")]
 
 
-def _marks(item: Any, text: str, where: str) -> Iterator[Mark]:
+def _marks(item: Any, text: str, where: str, source: Source) -> Iterator[Mark]:
     """The marks of one region; choices, ratings and relations have none."""
     value = item.get("value") if isinstance(item, dict) else None
     if isinstance(value, dict) and "start" in value and ("labels" in value or "hypertextlabels" in value):
         labels = value.get("labels") or value.get("hypertextlabels")
         offsets = value.get("globalOffsets") or value  # of hypertext, start and end are those of an element
         start, end = (offsets.get(key) if isinstance(offsets, dict) else None for key in ("start", "end"))
-        for mark in marks_of({"start": start, "end": end, "label": labels, "text": value.get("text")}, where):
+        for mark in marks_of({"start": start, "end": end, "label": labels, "text": value.get("text")}, where, source):
             yield replace(mark, said=_said(mark, text))
+        if not _OF_REGIONS.issuperset(item):
+            source.passed_over.add("what regions hold besides their labels")
+    else:
+        kind = item.get("type") if isinstance(item, dict) else None
+        source.passed_over.add(f"regions of the type {shown([kind])}" if isinstance(kind, str) else "regions without labels")
 
 
 def _said(mark: Mark, text: str) -> str | None:

@@ -12,9 +12,10 @@ from typing import Any
 from biLM.errors import InputError
 from ner_elmo.formats.document import Borders, Document, without_blanks
 from ner_elmo.formats.source import Source, records
-from ner_elmo.formats.spans_json import json_line, list_of, marks_of, text_key_of
+from ner_elmo.formats.spans_json import json_line, list_of, marks_of, short, text_key_of
 
-_READ = ("text", "tokens", "spans")
+READ = ("text", "tokens", "spans")
+_OF_TOKENS = {"text", "start", "end", "id", "ws"}
 
 
 def read(source: Source) -> Iterator[Document]:
@@ -28,21 +29,27 @@ def read(source: Source) -> Iterator[Document]:
             source.note(f"answer {answer}", where, text[:80], "the example was left out")
             continue
         spans = [] if source.text_only else list_of(record, "spans", where)
-        marks = tuple(mark for item in spans for mark in marks_of(item, where))
-        sentences = (_borders(record, text, where),) if record.get("tokens") else None
-        fields = {name: value for name, value in record.items() if name not in _READ}
+        marks = tuple(mark for item in spans for mark in marks_of(item, where, source))
+        sentences = (_borders(record, text, where, source),) if record.get("tokens") else None
+        fields = {name: value for name, value in record.items() if name not in READ}
         yield Document(text, marks, sentences, where, fields)
 
 
-def _borders(record: Mapping[str, Any], text: str, where: str) -> Borders:
-    borders = []
+def _borders(record: Mapping[str, Any], text: str, where: str, source: Source) -> Borders:
+    borders: list[tuple[int, int]] = []
     for token in list_of(record, "tokens", where):
         start, end = (token.get(key) if isinstance(token, dict) else None for key in ("start", "end"))
         if not (isinstance(start, int) and isinstance(end, int) and 0 <= start <= end <= len(text)) or (
             text[start:end] != token.get("text")
         ):
-            raise InputError(f"{where}: tokens must have start, end and the text that stands there. Received: {token}.")
+            raise InputError(
+                f"{where}: tokens must have start, end and the text that stands there. Received: {short(token)}."
+            )
+        if borders and start < borders[-1][1]:
+            raise InputError(f"{where}: tokens must stand in order, none over another. Received: {short(token)}.")
         borders.append((start, end))
+        if not _OF_TOKENS.issuperset(token):
+            source.passed_over.add("what tokens hold besides their text and place")
     return without_blanks(text, borders)
 
 
@@ -60,5 +67,5 @@ def render(documents: Iterable[Document]) -> Iterator[str]:
             {"start": m.start, "end": m.end, "token_start": first[m.start], "token_end": last[m.end], "label": m.type}
             for m in document.marks
         ]
-        others = {name: value for name, value in document.fields.items() if name not in _READ}
+        others = {name: value for name, value in document.fields.items() if name not in READ}
         yield json_line({"text": document.text, "tokens": tokens, "spans": spans} | others)

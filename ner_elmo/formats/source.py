@@ -27,8 +27,8 @@ class Source:
 
     scheme: of tags, "auto" to detect it. columns: where token and tag stand in a line, from 1, or from the end (-1).
     text_field: the key or column of the text, where there are several. found: the scheme and the columns, in words.
-    passed_over: what else the file holds and no `Document` does. text_only: the text is to be tagged, so that texts which
-    nobody annotated count, too, and labels are not looked at.
+    passed_over: the kinds of things that the file holds and no `Document` does. text_only: the text is to be tagged, so
+    that texts which nobody annotated count, too, and labels are not looked at.
     """
 
     path: Path
@@ -37,7 +37,7 @@ class Source:
     text_field: str | None = None
     text_only: bool = False
     found: str = ""
-    passed_over: str = ""
+    passed_over: set[str] = field(default_factory=set)
     findings: list[Finding] = field(default_factory=list)
 
     def note(self, kind: str, where: str, text: str, action: str) -> None:

@@ -14,6 +14,7 @@ from ner_elmo.formats.document import Document, Mark, without_blanks
 from ner_elmo.formats.source import Source
 
 MAX_BYTES = 2**30  # unpacked
+_LAYERS = ("TAG", "POS", "MORPH", "LEMMA", "DEP")
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc
@@ -31,6 +32,8 @@ def read(source: Source) -> Iterator[Document]:
             spans = groups[0][1]
         elif groups:
             source.note("span groups", where, ", ".join(name for name, _ in groups), "only doc.ents were read")
+        layers = [layer for layer in _LAYERS if doc.has_annotation(layer)]
+        source.passed_over.update([*layers, "CATS"] if doc.cats else layers)
         marks = tuple(Mark(span.start_char, span.end_char, span.label_) for span in spans)
         yield Document(doc.text, marks, _sentences(doc), where)
 
@@ -69,17 +72,46 @@ def pack(documents: Iterable[Document]) -> bytes:
 
 
 def _doc(document: Document, vocab: Any) -> Doc:
-    """A Doc with the document's tokens, and tokens of the blanks between them where they are not one blank each."""
+    """A Doc with the document's tokens, and tokens of whatever stands between them but one blank."""
     from spacy.tokens import Doc
-    from spacy.util import get_words_and_spaces
 
-    borders = list(chain.from_iterable(document.sentences or ()))
-    words, spaces = get_words_and_spaces([document.text[a:b] for a, b in borders], document.text)
+    words, spaces, starts = _words(document)
     begins = {sentence[0][0] for sentence in document.sentences or () if sentence}
-    positions, position = [], 0
-    for word, space in zip(words, spaces, strict=True):
-        positions.append(position)
-        position += len(word) + bool(space)
-    doc = Doc(vocab, words, spaces, sent_starts=[n == 0 or start in begins for n, start in enumerate(positions)])
-    doc.set_ents([span for mark in document.marks if (span := doc.char_span(mark.start, mark.end, mark.type))])
+    doc = Doc(vocab, words, spaces, sent_starts=[n == 0 or start in begins for n, start in enumerate(starts)])
+    spans = []
+    for mark in document.marks:
+        span = doc.char_span(mark.start, mark.end, mark.type)
+        if span is None:
+            says = f"[{mark.start}, {mark.end}, {mark.type!r}]"
+            raise InputError(f"{document.where}: a span must lie on the borders of tokens. Received: {says}.")
+        spans.append(span)
+    doc.set_ents(spans)
     return doc
+
+
+def _words(document: Document) -> tuple[list[str], list[bool], list[int]]:
+    """Words that make up the whole text, whether a blank follows each, and where each begins."""
+    text, position = document.text, 0
+    words: list[str] = []
+    spaces: list[bool] = []
+    starts: list[int] = []
+    for start, end in _covering(document):
+        if words and text[position : position + 1] == " ":
+            spaces[-1], position = True, position + 1
+        for word in (text[position:start], text[start:end]):
+            if word:
+                words.append(word)
+                spaces.append(False)
+                starts.append(position)
+                position += len(word)
+    return words, spaces, starts
+
+
+def _covering(document: Document) -> Iterator[tuple[int, int]]:
+    """Borders of the tokens, of what else stands between them, and of nothing at the text's end."""
+    position, end = 0, len(document.text)
+    for border in chain(chain.from_iterable(document.sentences or ()), [(end, end)]):
+        between = without_blanks(document.text, [(position, border[0])])
+        yield from (part for part in between if not document.text[slice(*part)].isspace())
+        yield border
+        position = border[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from biLM.errors import InputError
@@ -13,6 +14,8 @@ from ner_elmo.formats.spans_json import array_of, list_of, marks_of
 from ner_elmo.formats.tagged import spans_over_tokens
 
 _TO_BILUO = {"E": "L", "S": "U"}
+_OF_TOKENS = ("id", "orth", "space", "ner")
+_KNOWN = ("cats", "links", "tag", "pos", "morph", "lemma", "head", "dep", "sentiment")
 _UNKNOWN = ("-", "", None)  # spaCy's marks of tokens that nobody annotated
 
 
@@ -24,10 +27,10 @@ def read(source: Source) -> Iterator[Document]:
             raise InputError(f"{where}: must be an object with `paragraphs`, as in spaCy's JSON training format.")
         for number, paragraph in enumerate(paragraphs, 1):
             place = where if len(paragraphs) == 1 else f"{where}, paragraph {number}"
-            yield _document(paragraph, place)
+            yield _document(paragraph, place, source)
 
 
-def _document(paragraph: Any, where: str) -> Document:
+def _document(paragraph: Any, where: str, source: Source) -> Document:
     sentences = paragraph.get("sentences") if isinstance(paragraph, dict) else None
     if not isinstance(sentences, list) or not all(isinstance(s, dict) and _are_tokens(s.get("tokens")) for s in sentences):
         raise InputError(f"{where}: a paragraph must have `sentences` of `tokens`, `orth` and `space` being text.")
@@ -39,8 +42,15 @@ def _document(paragraph: Any, where: str) -> Document:
     )
     borders = _borders(text, tokens, where)
     entities = list_of(paragraph, "entities", where)
-    marks = [mark for item in entities for mark in marks_of(item, where)] or _marks(sentences, borders, where)
+    marks = [mark for item in entities for mark in marks_of(item, where, source)] or _marks(sentences, borders, where)
+    others = [key for key, value in paragraph.items() if value and key not in ("raw", "sentences", "entities")]
+    of_tokens = (key for sentence in sentences for token in sentence["tokens"] for key in token if key not in _OF_TOKENS)
+    source.passed_over.update(map(_named, chain(others, of_tokens)))
     return Document(text, tuple(marks), tuple(without_blanks(text, row) for row in borders), where)
+
+
+def _named(key: str) -> str:
+    return key if key in _KNOWN else "keys that spaCy does not have"
 
 
 def _are_tokens(tokens: Any) -> bool:

@@ -20,6 +20,7 @@ SPAN_KEYS = ("entities", "spans", "labels", "label", "annotations", "ents")
 _START_KEYS = ("start", "start_offset", "startOffset", "begin", "start_char")
 _END_KEYS = ("end", "end_offset", "endOffset", "end_char")
 _LABEL_KEYS = ("label", "type", "labels", "entity", "tag", "entity_type", "entity_group")
+_READ = {*_START_KEYS, *_END_KEYS, *_LABEL_KEYS, "text", "token_start", "token_end"}  # tokens are found by characters
 
 
 def read(source: Source) -> Iterator[Document]:
@@ -40,7 +41,7 @@ def document_of(record: Any, where: str, source: Source) -> Document:
             f"{where}: must hold a list of spans under {', '.join(SPAN_KEYS)}. Received the keys: {shown(record)}."
         )
     spans = [] if source.text_only else record[key]
-    marks = tuple(mark for item in spans for mark in marks_of(item, where))
+    marks = tuple(mark for item in spans for mark in marks_of(item, where, source))
     fields = {name: value for name, value in record.items() if name not in (text_key, key)}
     return Document(record[text_key], marks, None, where, fields)
 
@@ -70,8 +71,10 @@ def list_of(record: Mapping[str, Any], key: str, where: str) -> list[Any]:
     return value
 
 
-def marks_of(item: Any, where: str) -> Iterator[Mark]:
-    """The marks of one span: one for each of its labels."""
+def marks_of(item: Any, where: str, source: Source) -> Iterator[Mark]:
+    """The marks of one span: one for each of its labels. What else the span holds is passed over, which `source` notes."""
+    if len(item) > 3 if isinstance(item, list | tuple) else isinstance(item, dict) and not _READ.issuperset(item):
+        source.passed_over.add("what spans hold besides start, end, label and text")
     if isinstance(item, dict):
         start, end, labels = (_first(item, keys) for keys in (_START_KEYS, _END_KEYS, _LABEL_KEYS))
         said = item.get("text")

@@ -26,7 +26,7 @@ class Format:
 
     read: documents of a source. render: documents -> pieces of a text file; pack: -> the bytes of a file; save: -> a
     directory; one of the three is there. over_tokens: documents must be split into tokens, and marks lie on their
-    borders. keeps_fields: other fields of a text are written, too.
+    borders. keeps_fields: other fields of a text are written, too, but those of the names `taken`.
     """
 
     read: Callable[[Source], Iterator[Document]]
@@ -35,15 +35,20 @@ class Format:
     save: Callable[[Iterable[Document], Path], None] | None = None
     over_tokens: bool = False
     keeps_fields: bool = False
+    taken: tuple[str, ...] = ("text",)
+
+    def lost(self, fields: Iterable[str]) -> list[str]:
+        """The fields that are not written."""
+        return [name for name in fields if not self.keeps_fields or name in self.taken]
 
 
 FORMATS = {
     "conll": Format(columns.read, columns.render, over_tokens=True),
-    "jsonl": Format(spans_json.read, spans_json.render_lines, keeps_fields=True),
-    "json": Format(spans_json.read, spans_json.render_array, keeps_fields=True),
-    "doccano": Format(spans_json.read, spans_json.render_doccano, keeps_fields=True),
+    "jsonl": Format(spans_json.read, spans_json.render_lines, keeps_fields=True, taken=("text", "entities")),
+    "json": Format(spans_json.read, spans_json.render_array, keeps_fields=True, taken=("text", "entities")),
+    "doccano": Format(spans_json.read, spans_json.render_doccano, keeps_fields=True, taken=("text", "label")),
     "labelstudio": Format(labelstudio.read, labelstudio.render, keeps_fields=True),
-    "prodigy": Format(prodigy.read, prodigy.render, over_tokens=True, keeps_fields=True),
+    "prodigy": Format(prodigy.read, prodigy.render, over_tokens=True, keeps_fields=True, taken=prodigy.READ),
     "spacy": Format(spacy_binary.read, pack=spacy_binary.pack, over_tokens=True),
     "spacy-json": Format(spacy_json.read, spacy_json.render, over_tokens=True),
     "csv": Format(comma.read_tokens, comma.render_tokens, over_tokens=True),
