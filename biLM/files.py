@@ -157,6 +157,14 @@ def alone(path: Path) -> Iterator[None]:
             path.parent.rmdir()
 
 
+def read_lines(path: Path) -> list[str]:
+    """The lines of a file that we wrote, each with its line end. Raises InputError where they are not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8").split("\n")[:-1]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: must be UTF-8 text. Received: {error}. The file is damaged: take a sound one.") from error
+
+
 def read_object(path: str | Path) -> dict[str, Any]:
     """The object that a JSON file holds. Raises InputError for anything else."""
     size = Path(path).stat().st_size

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from biLM import BiLM, InputError, load_bilm, save_bilm
-from biLM.files import whole_directory, write_object
-from biLM.hdf5 import open_hdf5
+from biLM.files import read_lines, whole_directory, write_object
+from biLM.hdf5 import finite, numbers, open_hdf5
 from biLM.published import TFHUB, reference, resolve
 from biLM.tfhub import HubBiLM
 from ner_elmo.batching import Features, Words
@@ -75,7 +75,7 @@ def read_features(directory: Path, bilm: BiLM | None, casing: bool) -> Features:
     """What `write_features` wrote."""
     return Features(
         bilm,
-        Words((directory / WORDS).read_text(encoding="utf-8").split("\n")[:-1]) if (directory / WORDS).is_file() else None,
+        Words(read_lines(directory / WORDS)) if (directory / WORDS).is_file() else None,
         word_vectors=WordVectors.of_directory(directory) if (directory / "word_vectors.npy").is_file() else None,
         casing=casing,
         gazetteers=Gazetteers.of_directory(directory) if (directory / "gazetteers").is_dir() else None,
@@ -106,16 +106,32 @@ def load_model(directory: Path, elmo: str | Path | BiLM | None = None) -> tuple[
     elif elmo is not None:
         raise InputError(f"{directory}: was trained without ELMo, so no biLM can be put into it.")
     features = read_features(directory, bilm, config.casing)
+    _check_weights(directory / "tagger.weights.h5", config, features)
     tagger = build_tagger(config, description["types"], **features.sizes)
     try:
-        with open_hdf5(directory / "tagger.weights.h5"):
-            pass  # all that it holds lies in the file itself
         tagger.load_weights(directory / "tagger.weights.h5")
     except (OSError, ValueError) as error:
         raise InputError(
             f"{directory}/tagger.weights.h5: does not fit {DESCRIPTION}: {' '.join(str(error).split())}"
         ) from error
     return tagger, features, config
+
+
+def _check_weights(path: Path, config: TrainConfig, features: Features) -> None:
+    """Raises InputError, before a tagger is built, where all that it needs cannot lie in the file, or is not finite."""
+    units, words = config.hidden_size, features.sizes["n_words"]
+    recurrent = 4 * config.n_blocks * 4 * units * units  # two BiLSTMs a block, each of two LSTMs
+    first = 2 * 4 * units * config.word_dim if words else 0  # of the first BiLSTM, what reads the word vectors
+    needs = recurrent + first + words * config.word_dim
+    with open_hdf5(path) as datasets:
+        holds = sum(dataset.size or 0 for dataset in datasets.values())
+        if holds < needs:
+            raise InputError(
+                f"{path}: does not fit {DESCRIPTION}: hidden_size {units}, n_blocks {config.n_blocks} and word_dim "
+                f"{config.word_dim} need {needs:,} numbers or more. Received: {holds:,}. Train the model again."
+            )
+        for name, dataset in datasets.items():
+            finite(path, name, numbers(path, name, dataset))
 
 
 def _load_bilm(directory: Path, says: dict[str, Any], config: TrainConfig, elmo: str | Path | BiLM | None) -> BiLM:

@@ -12,6 +12,7 @@ import numpy as np
 
 from biLM.corpus import open_text
 from biLM.errors import InputError
+from biLM.files import read_lines
 from biLM.text import Tokenizer
 
 BEGIN, INSIDE, END, SINGLE = range(4)
@@ -64,9 +65,16 @@ class Gazetteers:
 
     @classmethod
     def of_directory(cls, directory: Path) -> Gazetteers:
-        names = {}
-        for path in sorted((directory / "gazetteers").glob("*.txt"), key=lambda path: int(path.stem)):
-            kind, *lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+        """What `write` left in a model directory. Raises InputError for a file that it cannot have written."""
+        found = list((directory / "gazetteers").glob("*.txt"))
+        numbered = [directory / "gazetteers" / f"{number}.txt" for number in range(len(found))]
+        if other := sorted(set(found) - set(numbered)):
+            raise InputError(f"{other[0]}: gazetteers must be called 0.txt, 1.txt and so on. Take it away, or train again.")
+        names: dict[str, list[tuple[str, ...]]] = {}
+        for path in numbered:
+            kind, *lines = read_lines(path) or [""]
+            if not kind or kind in names:
+                raise InputError(f"{path}: must begin with a type of its own. Received: {kind!r}. Train the model again.")
             names[kind] = [tuple(line.split(" ")) for line in lines]
         return cls(names)
 

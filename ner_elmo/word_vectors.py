@@ -13,6 +13,7 @@ import numpy as np
 
 from biLM.corpus import open_text
 from biLM.errors import InputError
+from biLM.files import read_lines
 from biLM.progress import Report
 
 MOST = 65504  # what float16 can hold
@@ -50,7 +51,7 @@ class WordVectors:
 
     @classmethod
     def of_directory(cls, directory: Path) -> WordVectors:
-        words = (directory / "word_vectors.txt").read_text(encoding="utf-8").split("\n")[:-1]
+        words = read_lines(directory / "word_vectors.txt")
         path = directory / "word_vectors.npy"
         try:
             table = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped: a shape that the file cannot hold is an error
@@ -58,7 +59,12 @@ class WordVectors:
             raise InputError(f"{path}: is no array of numbers, or a damaged one: {error}.") from error
         if table.ndim != 2 or table.dtype != np.float16 or len(table) != len(words):
             raise InputError(f"{path}: must hold {len(words)} rows of float16. Received: {table.shape}, {table.dtype}.")
-        return cls(words, np.array(table))
+        found = np.array(table)
+        wrong = np.flatnonzero(~np.isfinite(found).all(axis=1))
+        if len(wrong):
+            where = f"row {wrong[0] + 1}, of {words[wrong[0]]!r}"
+            raise InputError(f"{path}: holds numbers that are not finite ({where}). Train the model again.")
+        return cls(words, found)
 
 
 def read_word_vectors(path: str | Path, max_words: int, report: Report = lambda done, total: None) -> WordVectors:
