@@ -49,14 +49,6 @@ def remove(path: Path) -> None:
             path.unlink()
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text that we wrote. Raises InputError where it is no UTF-8."""
-    try:
-        return path.read_text(encoding="utf-8").split("\n")[:-1]
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: must be UTF-8, the file is damaged: {error.reason} at byte {error.start}.") from error
-
-
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
     """Gives a path beside `path` to write to. It takes the place of `path` when the block ends well, and goes otherwise.
@@ -163,6 +155,14 @@ def alone(path: Path) -> Iterator[None]:
         lock.release()
         if is_new and not any(path.parent.iterdir()):
             path.parent.rmdir()
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a file that we wrote, each with its line end. Raises InputError where they are not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8").split("\n")[:-1]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: must be UTF-8 text. Received: {error}. The file is damaged: take a sound one.") from error
 
 
 def read_object(path: str | Path) -> dict[str, Any]:

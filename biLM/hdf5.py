@@ -106,6 +106,13 @@ def numbers(path: Path, name: str, dataset: h5py.Dataset) -> np.ndarray:
         raise InputError(f"{path}: {name} cannot be read, the file is damaged: {_why(error)}.") from error
 
 
+def finite(path: Path, name: str, array: np.ndarray) -> np.ndarray:
+    """The array in float32. Raises InputError where it holds something else than numbers that float32 can hold."""
+    if array.dtype.kind not in "fiu" or not (np.abs(array) <= np.finfo(np.float32).max).all():
+        raise InputError(f"{path}: {name} holds numbers that are not finite. The file is damaged: take a sound one.")
+    return array.astype(np.float32)
+
+
 def _why(error: Exception) -> str:
     return " ".join(str(error).split())
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from biLM.corpus import count_lines, read_sentences
 from biLM.errors import InputError
-from biLM.hdf5 import new_hdf5, numbers, open_hdf5
+from biLM.hdf5 import finite, new_hdf5, numbers, open_hdf5
 from biLM.language_model import LanguageModel
 from biLM.model import BiLM
 from biLM.perplexity import Perplexity, perplexity
@@ -38,15 +36,13 @@ def load_language_model(directory: Path, initial_state: str = "warm") -> tuple[L
 
 
 def load_softmax(path: Path, shape: tuple[int, int]) -> Softmax:
-    """Reads softmax.hdf5. Raises InputError where its W is not of the shape (V, P)."""
+    """Reads softmax.hdf5. Raises InputError where its W is not of the shape (V, P) or a number is not finite."""
     with open_hdf5(path) as datasets:
         found = {name: datasets[name] for name in ("W", "b") if name in datasets}
         if [dataset.shape for dataset in found.values()] != [shape, shape[:1]]:
             received = ", ".join(f"{name} {dataset.shape}" for name, dataset in found.items()) or "neither"
             raise InputError(f"{path}: must hold W {shape} and b {shape[:1]} for this vocabulary. Received: {received}.")
-        kernel, bias = (numbers(path, name, dataset).astype(np.float32) for name, dataset in found.items())
-    if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
-        raise InputError(f"{path}: must hold finite numbers. Received: NaN or infinity.")
+        kernel, bias = (finite(path, name, numbers(path, name, dataset)) for name, dataset in found.items())
     return Softmax(kernel, bias)
 
 

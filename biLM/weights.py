@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from biLM.errors import InputError
-from biLM.hdf5 import listed, new_hdf5, numbers, open_hdf5
+from biLM.hdf5 import finite, listed, new_hdf5, numbers, open_hdf5
 from biLM.model import BiLM
 from biLM.options import N_CHARACTERS, BiLMOptions
 from biLM.published import TFHUB, resolve
@@ -196,8 +196,6 @@ def _check(path: Path, options: BiLMOptions, datasets: dict[str, h5py.Dataset]) 
 
 def _assign(bilm: BiLM, path: Path, rows: Any, datasets: dict[str, h5py.Dataset]) -> None:
     for row in rows:
-        array = numbers(path, row.name, datasets[row.name])[: row.shape[0]].astype(np.float32)
-        if not np.isfinite(array).all():
-            raise InputError(f"{path}: {row.name} holds numbers that are not finite.")
+        array = finite(path, row.name, numbers(path, row.name, datasets[row.name])[: row.shape[0]])
         variable = row.variable(bilm)
         variable.assign(array.reshape(variable.shape))

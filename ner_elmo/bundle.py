@@ -14,11 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from biLM import BiLM, InputError, load_bilm, save_bilm
 from biLM.files import read_lines, whole_directory, write_object
-from biLM.hdf5 import open_hdf5
+from biLM.hdf5 import finite, numbers, open_hdf5
 from biLM.published import TFHUB, reference, resolve
 from biLM.tfhub import HubBiLM
 from ner_elmo.batching import Features, Words
@@ -108,31 +106,32 @@ def load_model(directory: Path, elmo: str | Path | BiLM | None = None) -> tuple[
     elif elmo is not None:
         raise InputError(f"{directory}: was trained without ELMo, so no biLM can be put into it.")
     features = read_features(directory, bilm, config.casing)
-    _check_size(directory, config, features)
+    _check_weights(directory / "tagger.weights.h5", config, features)
     tagger = build_tagger(config, description["types"], **features.sizes)
     try:
-        with open_hdf5(directory / "tagger.weights.h5"):
-            pass  # all that it holds lies in the file itself
         tagger.load_weights(directory / "tagger.weights.h5")
     except (OSError, ValueError) as error:
         raise InputError(
             f"{directory}/tagger.weights.h5: does not fit {DESCRIPTION}: {' '.join(str(error).split())}"
         ) from error
-    for variable in tagger.variables:
-        if not np.isfinite(np.asarray(variable)).all():
-            raise InputError(f"{directory}/tagger.weights.h5: {variable.path} must be finite. Received: NaN or infinity.")
     return tagger, features, config
 
 
-def _check_size(directory: Path, config: TrainConfig, features: Features) -> None:
-    """Before anything is allocated: the file must hold the recurrent kernels and the word vectors at least."""
-    path = directory / "tagger.weights.h5"
-    least = 4 * (16 * config.n_blocks * config.hidden_size**2 + features.sizes["n_words"] * config.word_dim)
-    if path.is_file() and path.stat().st_size < least:
-        raise InputError(
-            f"{path}: does not fit {DESCRIPTION}: hidden_size, n_blocks and word_dim ask for {least:,} bytes at least. "
-            f"Received: {path.stat().st_size:,}."
-        )
+def _check_weights(path: Path, config: TrainConfig, features: Features) -> None:
+    """Raises InputError, before a tagger is built, where all that it needs cannot lie in the file, or is not finite."""
+    units, words = config.hidden_size, features.sizes["n_words"]
+    recurrent = 4 * config.n_blocks * 4 * units * units  # two BiLSTMs a block, each of two LSTMs
+    first = 2 * 4 * units * config.word_dim if words else 0  # of the first BiLSTM, what reads the word vectors
+    needs = recurrent + first + words * config.word_dim
+    with open_hdf5(path) as datasets:
+        holds = sum(dataset.size or 0 for dataset in datasets.values())
+        if holds < needs:
+            raise InputError(
+                f"{path}: does not fit {DESCRIPTION}: hidden_size {units}, n_blocks {config.n_blocks} and word_dim "
+                f"{config.word_dim} need {needs:,} numbers or more. Received: {holds:,}. Train the model again."
+            )
+        for name, dataset in datasets.items():
+            finite(path, name, numbers(path, name, dataset))
 
 
 def _load_bilm(directory: Path, says: dict[str, Any], config: TrainConfig, elmo: str | Path | BiLM | None) -> BiLM:

@@ -93,10 +93,11 @@ class Confidence:
         found = read_object(directory / FILE)
         try:
             pairs = tuple((float(confidence), int(right)) for confidence, right in found["dev"])
-            read = cls(float(found["slope"]), float(found["intercept"]), pairs, int(found["n_gold"]))
-            if not np.isfinite([read.slope, read.intercept, *(confidence for confidence, _ in pairs)]).all():
-                raise ValueError("not finite")
-            return read
+            slope, intercept = float(found["slope"]), float(found["intercept"])
+            for name, array in (("slope", slope), ("intercept", intercept), ("dev", [p for p, _ in pairs])):
+                if not np.isfinite(array).all():
+                    raise ValueError(f"{name} holds a number that is not finite")
+            return cls(slope, intercept, pairs, int(found["n_gold"]))
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{directory / FILE}: is damaged: {error!r}. Train the model again.") from error
 

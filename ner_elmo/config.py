@@ -104,6 +104,8 @@ class TrainConfig:
         whole = ("hidden_size", "n_blocks", "word_dim", "word_vectors_max", "epochs", "seeds", "patience", "batch_size")
         for name in (*whole, "devices"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
+        for name, most in (("hidden_size", 16384), ("n_blocks", 64), ("word_dim", 16384)):
+            require(getattr(self, name) <= most, f"{name} must be at most {most}", getattr(self, name))
         require(0 <= self.seed < 2**32, f"seed must be from 0 to {2**32 - 1}", self.seed)
         require(self.columns is None or len(self.columns) == 2, "columns must be two numbers", self.columns)
         require(0 <= self.dropout < 1, "dropout must be at least 0 and below 1", self.dropout)

@@ -65,12 +65,16 @@ class Gazetteers:
 
     @classmethod
     def of_directory(cls, directory: Path) -> Gazetteers:
-        names = {}
-        paths = [path for path in (directory / "gazetteers").glob("*.txt") if path.stem.isdecimal()]
-        for path in sorted(paths, key=lambda path: int(path.stem)):
+        """What `write` left in a model directory. Raises InputError for a file that it cannot have written."""
+        found = list((directory / "gazetteers").glob("*.txt"))
+        numbered = [directory / "gazetteers" / f"{number}.txt" for number in range(len(found))]
+        if other := sorted(set(found) - set(numbered)):
+            raise InputError(f"{other[0]}: gazetteers must be called 0.txt, 1.txt and so on. Take it away, or train again.")
+        names: dict[str, list[tuple[str, ...]]] = {}
+        for path in numbered:
             kind, *lines = read_lines(path) or [""]
-            if not (kind and lines):
-                raise InputError(f"{path}: must hold a type and names, a line each; the file is damaged.")
+            if not kind or kind in names:
+                raise InputError(f"{path}: must begin with a type of its own. Received: {kind!r}. Train the model again.")
             names[kind] = [tuple(line.split(" ")) for line in lines]
         return cls(names)
 

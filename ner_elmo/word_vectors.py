@@ -59,9 +59,12 @@ class WordVectors:
             raise InputError(f"{path}: is no array of numbers, or a damaged one: {error}.") from error
         if table.ndim != 2 or table.dtype != np.float16 or len(table) != len(words):
             raise InputError(f"{path}: must hold {len(words)} rows of float16. Received: {table.shape}, {table.dtype}.")
-        if not np.isfinite(table).all():
-            raise InputError(f"{path}: must hold finite numbers. Received: NaN or infinity.")
-        return cls(words, np.array(table))
+        found = np.array(table)
+        wrong = np.flatnonzero(~np.isfinite(found).all(axis=1))
+        if len(wrong):
+            where = f"row {wrong[0] + 1}, of {words[wrong[0]]!r}"
+            raise InputError(f"{path}: holds numbers that are not finite ({where}). Train the model again.")
+        return cls(words, found)
 
 
 def read_word_vectors(path: str | Path, max_words: int, report: Report = lambda done, total: None) -> WordVectors:

@@ -184,42 +184,6 @@ def test_a_description_that_cannot_be(model, changes, message):
         Predictor.load(model)
 
 
-@pytest.mark.parametrize("change", [{"hidden_size": 200_000}, {"n_blocks": 1_000_000}, {"word_dim": 10**9}], ids=str)
-def test_a_description_of_more_than_its_weights_hold_is_refused_before_anything_is_made(model, monkeypatch, change):
-    monkeypatch.setattr("ner_elmo.bundle.build_tagger", None)
-    config = json.loads((model / "model.json").read_text())["config"]
-    changed(model, config=config | change)
-    with pytest.raises(
-        InputError, match=r"does not fit model.json: hidden_size, n_blocks and word_dim ask for [\d,]+ bytes"
-    ):
-        Predictor.load(model)
-
-
-def test_weights_that_are_not_finite_are_named(model):
-    with h5py.File(model / "tagger.weights.h5", "r+") as file:
-        found = []
-        file.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) and item.ndim == 2 else None)
-        file[found[0]][0, 0] = np.nan
-    with pytest.raises(InputError, match=r"tagger.weights.h5: \S+ must be finite. Received: NaN or infinity"):
-        Predictor.load(model)
-
-
-BROKEN = {
-    "words.txt": (b"\xff\xfe\n", "words.txt: must be UTF-8"),
-    "gazetteers/0.txt": (b"", "0.txt: must hold a type and names"),
-    "confidence.json": (b'{"slope": NaN, "intercept": 0, "dev": [], "n_gold": 0}', "confidence.json: is damaged"),
-}
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_damaged_part_of_a_model_is_named(model, name):
-    content, message = BROKEN[name]
-    (model / name).parent.mkdir(exist_ok=True)
-    (model / name).write_bytes(content)
-    with pytest.raises(InputError, match=message):
-        Predictor.load(model)
-
-
 def test_a_model_directory_makes_no_request(model, monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     asked = []
@@ -281,9 +245,6 @@ def test_an_array_that_its_file_cannot_hold(tmp_path):
     with open(tmp_path / "word_vectors.npy", "wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
     with pytest.raises(InputError, match="is no array of numbers"):
-        WordVectors.of_directory(tmp_path)
-    np.save(tmp_path / "word_vectors.npy", np.full((1, 3), np.inf, np.float16))
-    with pytest.raises(InputError, match="must hold finite numbers"):
         WordVectors.of_directory(tmp_path)
     np.save(tmp_path / "word_vectors.npy", np.zeros((2, 3), np.float16))
     with pytest.raises(InputError, match=r"must hold 1 rows of float16. Received: \(2, 3\)"):
