@@ -130,7 +130,7 @@ def json_items(lines: Iterable[str], name: str, field: str | None, first: int = 
 def csv_items(rows: Iterator[tuple[int, list[str]]], name: str, field: str | None) -> Iterator[Item]:
     """The texts of rows with their line numbers, the row of names first."""
     _, names = next(rows, (0, []))
-    comma.require_once(names, name)
+    names = comma.own_names(names, name)
     for number, cells in rows:
         if len(cells) != len(names):
             raise InputError(f"{name}:{number}: expected {len(names)} cells, got {len(cells)}.")

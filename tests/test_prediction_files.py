@@ -210,6 +210,12 @@ def test_a_wanted_precision_is_kept_and_told(tagger, capsys):
     )
 
 
+def test_columns_without_a_name_are_called_by_their_place(tmp_path):
+    (tmp_path / "x.csv").write_text("id,text,,\n1,Ada left,,x\n")
+    (item,) = read_items([str(tmp_path / "x.csv")])
+    assert (item.text, item.row) == ("Ada left", {"id": "1", "text": "Ada left", "column 3": "", "column 4": "x"})
+
+
 def test_rows_keep_what_they_have(tagger, tmp_path):
     rows = [{"id": 7, "text": "Ada left Oslo.", "meta": {"a": [1, None]}}, {"text": "Oslo", "entities": [{"x": 1}]}]
     (tmp_path / "x.jsonl").write_text("\n\n".join(map(json.dumps, rows)))

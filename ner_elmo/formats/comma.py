@@ -59,12 +59,17 @@ def header(path: Path) -> list[str]:
     return next(rows(path), (0, []))[1]
 
 
-def require_once(names: Sequence[str], name: str) -> None:
-    """Raises InputError where two columns are called alike: one of the two would be lost silently. name: the file."""
-    if len(set(names)) < len(names):
-        column, count = Counter(names).most_common(1)[0]
+def own_names(names: Sequence[str], name: str) -> list[str]:
+    """The columns' names; those without one (behind trailing commas, say) are called by their place.
+
+    name: the file. Raises InputError where two columns are called alike: one of the two would be lost silently.
+    """
+    own = [text if text.strip() else f"column {place}" for place, text in enumerate(names, 1)]
+    column, count = Counter(own or [""]).most_common(1)[0]
+    if count > 1:
         says = f"{column[:60]!r} {count} times"
         raise InputError(f"{name}:1: each column must have a name of its own. Received: {says}. Rename or remove one.")
+    return own
 
 
 def place_of(names: Sequence[str], wanted: Iterable[str]) -> int | None:
@@ -87,7 +92,7 @@ def read_tokens(source: Source) -> Iterator[Document]:
     names = header(source.path)
     if names and not is_tokens(names):
         raise _unknown(source.path, names, TOKEN_NAMES, TAG_NAMES)
-    require_once([name for name in names if name.strip().lower() in _TOKEN_COLUMNS], str(source.path))
+    own_names([name for name in names if name.strip().lower() in _TOKEN_COLUMNS], str(source.path))
     if len(names) > sum(place_of(names, wanted) is not None for wanted in (TOKEN_NAMES, TAG_NAMES, SENTENCE_NAMES)):
         source.passed_over.add("columns other than sentence, token and tag")
     return documents_of(lambda: _blocks(source.path), source)
@@ -122,7 +127,7 @@ def read_texts(source: Source) -> Iterator[Document]:
         return iter(())
     if not is_texts(names, source.text_field):
         raise _unknown(source.path, names, [source.text_field] if source.text_field else TEXT_NAMES, SPAN_KEYS)
-    require_once(names, str(source.path))
+    names = own_names(names, str(source.path))
     return _texts(source, names)
 
 
