@@ -137,24 +137,40 @@ def alone(path: Path) -> Iterator[None]:
     """Holds what `path` names for this process alone, by a lock on a hidden file beside it that goes with the process.
     A directory that was made for it and holds nothing else goes, too.
 
-    Raises: InputError where another process holds it.
+    Raises: InputError where another process holds it; the lock's file says which one.
     """
     from filelock import FileLock, Timeout  # a tenth of a second, which `--help` need not wait
 
     path = path.absolute()
     is_new = not path.parent.exists()
-    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+    lock = FileLock(lock_of(path), timeout=0)
     try:
         lock.acquire()
     except Timeout:
-        raise InputError(f"{path}: another process is writing there. Wait for it, or name another place.") from None
+        holder = _holder(Path(lock.lock_file))
+        raise InputError(f"{path}: another process is writing there{holder}. Wait for it, or name another place.") from None
     try:
+        Path(lock.lock_file).write_text(f"{os.getpid()} on {socket.gethostname()}", encoding="utf-8")
         yield
     finally:
         Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
         if is_new and not any(path.parent.iterdir()):
             path.parent.rmdir()
+
+
+def lock_of(path: Path) -> Path:
+    """The hidden file that `alone` locks."""
+    return path.with_name(f".{path.name}.lock")
+
+
+def _holder(lock: Path) -> str:
+    """Who holds a lock, as far as its file says it."""
+    try:
+        text = lock.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return f" ({text})" if text else ""
 
 
 def read_lines(path: Path) -> list[str]:

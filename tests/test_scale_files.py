@@ -1,6 +1,8 @@
 """What `python -m ner_elmo scale` does before and beside Ray: pieces of files, the output directory, mistakes."""
 
 import json
+import os
+import socket
 
 import pytest
 from hypothesis import given, settings
@@ -92,6 +94,32 @@ def test_mistakes_are_told_before_anything_is_started(model, tmp_path, monkeypat
     (tmp_path / "in" / "x.conll").write_text("a O\n")
     with pytest.raises(InputError, match=r"x.conll: must be text, JSON Lines, CSV or Parquet. .*ner_elmo predict"):
         start(model, tmp_path / "in", out)
+
+
+def test_an_output_that_another_process_writes_to(model, tmp_path):
+    (tmp_path / "x.txt").write_text("Oslo\n")
+    out = tmp_path / "out"
+    half_written = out / "shards" / "x.txt" / ".000000.jsonl.host-1.partial"
+    with Output(Place.of(str(out))).held():
+        half_written.parent.mkdir(parents=True)
+        half_written.touch()
+        holder = rf"writing there \({os.getpid()} on {socket.gethostname()}\)\. Wait for it, or name another"
+        for _ in range(2):
+            with pytest.raises(InputError, match=holder):
+                start(model, tmp_path / "x.txt", out)
+        assert half_written.exists()
+    with pytest.raises(InputError, match="must be a new or empty directory"):  # the lock is free again
+        start(model, tmp_path / "x.txt", out)
+
+
+@pytest.mark.parametrize("key", ["../../../x.txt", "a/../x.txt", "a/./x.txt", "a//x.txt"])
+def test_names_that_lead_out_of_the_output(model, tmp_path, monkeypatch, key):
+    (tmp_path / "in").mkdir()
+    info = pyarrow.fs.FileInfo(f"bucket/in/{key}", pyarrow.fs.FileType.File, size=4)
+    monkeypatch.setattr(Place, "files", lambda place: [(key, info)])  # as an object store may list it
+    with pytest.raises(InputError, match="its name must lead below .*in, and to one place: .* Rename it"):
+        start(model, tmp_path / "in", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_gs_without_credentials_is_told_in_seconds(model, monkeypatch, tmp_path):

@@ -70,6 +70,11 @@ def find_files(source: Place) -> list[InputFile]:
     if not found:
         raise InputError(f"{source.name}: must hold a file at least. Received: an empty directory.")
     for file in found:
+        if not {"", ".", ".."}.isdisjoint(file.name.split("/")):
+            raise InputError(
+                f"{file.place.name}: its name must lead below {source.name}, and to one place: results are named after it. "
+                "Rename it."
+            )
         if suffix_of(Path(file.name)) in ANNOTATED:
             raise InputError(
                 f"{file.place.name}: must be text, JSON Lines, CSV or Parquet. Annotated files: python -m ner_elmo predict."

@@ -38,22 +38,23 @@ def scale(model: Path, source: str, target: str, options: ScaleOptions, n_cores:
     if f"{output.place.path}/".startswith(f"{place.path}/"):
         raise InputError(f"{output.place.name}: must not be inside of the input, {place.name}. Name another OUTPUT.")
     files = find_files(place)
-    settings = {"field": options.field, "min_confidence": options.min_confidence}
-    output.begin({"input": place.name if "://" in source else place.path, "model": fingerprint(model)} | settings)
-    uncut, waiting, done = output.pieces(files)
-    jobs: deque[Job] = deque([*(("cut", file) for file in uncut), *(("tag", piece) for piece in waiting)])
-    n_bytes, n_all = sum(piece.size for piece in done), sum(file.size for file in files)
-    counts, n_shards = Counts(), 0
-    if jobs:
-        with ray_started(options.address, *_resources(options, n_cores)) as ray:
-            start, n_actors = _starter(ray, model, output, options)
-            for (method, argument), result in work(ray, start, n_actors, jobs):
-                if method == "cut":
-                    jobs.extend(("tag", piece) for piece in result)
-                else:
-                    counts, n_shards, n_bytes = counts + result, n_shards + 1, n_bytes + argument.size
-                show(n_bytes, n_all, counts.tokens)
-    output.clean()
+    with output.held():
+        settings = {"field": options.field, "min_confidence": options.min_confidence}
+        output.begin({"input": place.name if "://" in source else place.path, "model": fingerprint(model)} | settings)
+        uncut, waiting, done = output.pieces(files)
+        jobs: deque[Job] = deque([*(("cut", file) for file in uncut), *(("tag", piece) for piece in waiting)])
+        n_bytes, n_all = sum(piece.size for piece in done), sum(file.size for file in files)
+        counts, n_shards = Counts(), 0
+        if jobs:
+            with ray_started(options.address, *_resources(options, n_cores)) as ray:
+                start, n_actors = _starter(ray, model, output, options)
+                for (method, argument), result in work(ray, start, n_actors, jobs):
+                    if method == "cut":
+                        jobs.extend(("tag", piece) for piece in result)
+                    else:
+                        counts, n_shards, n_bytes = counts + result, n_shards + 1, n_bytes + argument.size
+                    show(n_bytes, n_all, counts.tokens)
+        output.clean()
     return Summary(len(files), n_shards, len(done), counts, time.monotonic() - begin)
 
 

@@ -9,8 +9,9 @@ marks/FILE/000000.json          a piece is done: written after its shard
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from pyarrow.fs import FileType
 
 from biLM.errors import InputError
+from biLM.files import alone, lock_of
 from ner_elmo.model_directory import DESCRIPTION
 from ner_elmo.scaling.pieces import InputFile, Piece
 from ner_elmo.scaling.places import Place
@@ -40,6 +42,15 @@ class Output:
     def mark(self, piece: Piece) -> Place:
         return self.place / "marks" / f"{piece.file.name}/{piece.number:06d}.json"
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Holds the directory for this process alone, where it is local. Raises InputError where another one holds it."""
+        if not self.place.is_local or self.place.info().type == FileType.File:  # a file: `begin` says what is wrong
+            yield
+            return
+        with alone(Path(self.place.path) / JOB):
+            yield
+
     def begin(self, job: dict[str, Any]) -> None:
         """Takes the directory for a job, or goes on in it. Raises InputError where it holds something else."""
         job = {"format": FORMAT} | job
@@ -49,10 +60,13 @@ class Output:
             if differ := [key for key in job if known.get(key) != job[key]]:
                 says = "; ".join(f"{key} was {known.get(key)!r} and is {job[key]!r}" for key in differ)
                 raise InputError(f"{path.name}: belongs to another job: {says}. Name another OUTPUT.")
-        elif self.place.info().type == FileType.File or self.place.files():
+        elif self.place.info().type == FileType.File or self._holds_something():
             raise InputError(f"{self.place.name}: must be a new or empty directory, or hold such results. Name another.")
         else:
             path.write_object(job)
+
+    def _holds_something(self) -> bool:
+        return any(name != lock_of(Path(JOB)).name for name, _ in self.place.files())
 
     def write_cut(self, file: InputFile, pieces: Iterable[Piece]) -> None:
         rows = [[piece.start, piece.end, piece.line, piece.size] for piece in pieces]

@@ -4,6 +4,7 @@ import os
 import random
 import re
 import signal
+import socket
 
 import pytest
 from conftest import PROJECT
@@ -35,7 +36,8 @@ def test_two_runs_on_one_output(start, tmp_path):
     other = start(tmp_path / "out", "ner_elmo", *TAGGER, "--output", output, "--overwrite")
     assert other.end() == EXIT_USER_ERROR
     assert other.said == (
-        f"ner_elmo train: error: {output}: another process is writing there. Wait for it, or name another place.\n"
+        f"ner_elmo train: error: {output}: another process is writing there "
+        f"({first.process.pid} on {socket.gethostname()}). Wait for it, or name another place.\n"
     )
     assert first.end() == 0, first.said
     assert Predictor.load(output).tag("Ada Lund left Turin on Monday.") is not None
