@@ -26,6 +26,7 @@ from biLM.errors import InputError
 from biLM.progress import Report
 
 TRIES = 5  # in a row that bring nothing new
+MOST = 20 * 10**9  # bytes of a file whose size is not known beforehand
 TIMEOUT = 30.0  # seconds without a byte
 BLOCK = 2**18
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)  # statuses that may be other ones in a while
@@ -121,6 +122,7 @@ class _Transfer:
             if response.status != http.HTTPStatus.PARTIAL_CONTENT:
                 start = 0
             self.total = _total(response, start)
+            self._check_room(self.total or 0)
             self.version.write_text(_version(response), encoding="utf-8")
             self._write(response, start, report)
         if self.total is not None and self.done < self.total:
@@ -132,6 +134,7 @@ class _Transfer:
                 file.truncate(start)
                 file.seek(start)
                 while block := response.read1(BLOCK):
+                    self._check_room(file.tell() + len(block))
                     file.write(block)
                     report(file.tell(), self.total)
                 os.fsync(file.fileno())
@@ -139,6 +142,16 @@ class _Transfer:
             if isinstance(error, _BROKEN):
                 raise
             raise OSError(error.errno, os.strerror(error.errno or errno.EIO), str(self.path)) from error  # a full disk
+
+    def _check_room(self, n_bytes: int) -> None:
+        """Raises InputError where more comes than is taken of an unknown server: a stream may have no end."""
+        most = MOST if self.remote.size is None else self.remote.size
+        if n_bytes > most:
+            self.forget()
+            raise InputError(
+                f"{self.remote.url}: must hold {most:,} bytes at most. Received: {n_bytes:,} or more. Nothing was kept. "
+                f"If it is the right file, fetch it by hand and put it at {self.path}."
+            )
 
     def check(self) -> None:
         """Raises InputError where size or SHA-256 are not what they must be."""

@@ -47,7 +47,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-        self.send_header("Content-Length", str(len(body)))
+        if how == "lengthless":  # the end of the connection is the end of the file
+            self.close_connection = True
+        else:
+            self.send_header("Content-Length", str(len(body)))
         if how not in ("nameless", "early"):
             self.send_header("ETag", f'"{etag}"')
         self.end_headers()
@@ -193,6 +196,20 @@ def test_what_is_wrong_is_refused(server, tmp_path, how, known, message):
     assert nothing_else(tmp_path / "x")
     get(server, tmp_path / "x", **known)
     assert (tmp_path / "x").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("how", ["lengthless", "ok"])
+@pytest.mark.parametrize("known", [{}, {"size": 1000}])
+def test_a_file_without_end_is_cut_off(server, tmp_path, monkeypatch, how, known):
+    monkeypatch.setattr("biLM.download.MOST", 1000)
+    server.script["/data"] = [how]
+    told = []
+    with pytest.raises(
+        InputError, match="/data: must hold 1,000 bytes at most. Received: .* or more. Nothing was kept"
+    ):
+        fetch(Remote(server.url + "/data", **known), tmp_path / "x", report=lambda done, total: told.append(done), pause=0)
+    assert not told and len(server.asked) == 1
+    assert nothing_else(tmp_path / "x")
 
 
 def test_nobody_answers(server, tmp_path):
