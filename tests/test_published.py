@@ -204,9 +204,7 @@ def test_a_file_without_end_is_cut_off(server, tmp_path, monkeypatch, how, known
     monkeypatch.setattr("biLM.download.MOST", 1000)
     server.script["/data"] = [how]
     told = []
-    with pytest.raises(
-        InputError, match="/data: must hold 1,000 bytes at most. Received: .* or more. Nothing was kept"
-    ):
+    with pytest.raises(InputError, match="/data: must hold 1,000 bytes at most. Received: .* or more. Nothing was kept"):
         fetch(Remote(server.url + "/data", **known), tmp_path / "x", report=lambda done, total: told.append(done), pause=0)
     assert not told and len(server.asked) == 1
     assert nothing_else(tmp_path / "x")

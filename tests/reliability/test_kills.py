@@ -111,28 +111,39 @@ def test_training_a_bilm(start, tmp_path):
 
 
 def test_building_the_cache(start, annotated, tmp_path):
-    """Whatever is in the cache after a kill is what the biLM computes."""
+    """Whatever is in the cache after a kill is what a run without one computes, and later runs find it."""
     rng, folder = random.Random(3), tmp_path / "cache"
     sentences = [sentence.tokens for sentence in read_sentences([str(SAMPLE / "train.conll")])]
     bilm = load_bilm(str(PROJECT / "data" / "bilm"))
+    whole = Cache(tmp_path / "whole", 10**10).activations(bilm, sentences)
+    Cache(folder, 10**10).activations(bilm, sentences[:200])  # what an earlier run has left
+    (earlier,) = (path for path in folder.glob("*/*") if path.is_dir())
     arguments = ("train", "--train", SAMPLE / "train.conll", "--dev", annotated, "--test", annotated, "--cache-dir", folder)
     for kills in range(FAULTS):
         command = start(tmp_path, "ner_elmo", *arguments, "--output", tmp_path / "out" / str(kills))
         command.wait_for(lambda: any(folder.glob("*/*.partial")))
         time.sleep(rng.uniform(0, 1.5))
         command.kill()
-        here = Cache(folder, 0)  # adds nothing
-        found = here.activations(bilm, sentences)
-        for position in rng.sample(range(len(sentences)), 20):
-            expected = np.stack(bilm.embed([sentences[position]])[0])
-            np.testing.assert_allclose(found.batch([position])[0], expected, atol=2e-3, rtol=2e-3)
-        for segment in [path for path in folder.glob("*/*") if path.is_dir()]:
+        assert_cached(folder, bilm, sentences, whole, at_least=200)
+        for segment in [path for path in folder.glob("*/*") if path.is_dir() and path != earlier]:
             for path in segment.iterdir():
                 path.unlink()
             segment.rmdir()
     command = start(tmp_path, "ner_elmo", *arguments, "--epochs", 1, "--output", tmp_path / "out" / "last")
     assert command.end() == 0, command.said
     assert not list(folder.rglob("*.partial"))
+    assert_cached(folder, bilm, sentences, whole, at_least=len(sentences))
+    n_rows = sum(len(np.load(path)) for path in folder.rglob("sentences.npy"))
+    assert n_rows == len(set(sentences))  # the last run found what was there, and added the rest
+
+
+def assert_cached(folder: Path, bilm, sentences, whole, at_least: int) -> None:
+    """So many sentences are found, with the activations of a run that was not killed."""
+    found = Cache(folder, 0).activations(bilm, sentences)  # adds nothing
+    assert found.found.added == 0 and found.found.hits >= at_least
+    for own, expected in zip(found.slices, whole.slices, strict=True):
+        if own is not None:
+            np.testing.assert_allclose(own.astype("f4"), expected.astype("f4"), atol=2e-3, rtol=2e-3)
 
 
 def test_writing_a_file(start, tmp_path):
