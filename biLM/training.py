@@ -178,8 +178,7 @@ class Training:
 
     def _end_row(self, tokens_per_second: float) -> Row:
         """Measures the held-out sample, keeps the weights if they are the best so far, writes a row and a checkpoint."""
-        if not all(np.isfinite(np.asarray(variable)).all() for variable in self.model.bilm.variables):
-            raise InputError(f"the weights are not finite after step {self.step}. Lower --learning-rate.")
+        self._require_finite()
         training, found = self.training, self.evaluate()
         row = Row(
             step=self.step,
@@ -202,6 +201,11 @@ class Training:
             append_history(self.directory / "history.csv", row)
         self.save_checkpoint()
         return row
+
+    def _require_finite(self) -> None:
+        """Raises InputError for weights that the last step spoiled: without another one, no loss would show it."""
+        if not all(np.isfinite(array).all() for _, array in self._arrays()):
+            raise InputError(f"the weights are not finite at step {self.step}. Lower --learning-rate.")
 
     def prepare_to_evaluate(self) -> None:
         """Finds the state that sentences start from anew, and gives word-id input its trained rows."""
@@ -229,6 +233,7 @@ class Training:
     def save_checkpoint(self) -> None:
         if not self.placement.is_first:
             return
+        self._require_finite()
         state = {
             "step": self.step, "losses": self.losses, "best": self.best, "rows_since_best": self.rows_since_best,
             "position": asdict(self.stream.position), "rows": self.batches.rows,

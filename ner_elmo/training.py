@@ -168,17 +168,15 @@ def _epochs(config, taggers, placement, train, dev, prepared, step):
         for done, positions in enumerate(order, 1):
             loss = take_step(positions)
             if not np.isfinite(loss):
-                raise _not_finite(number, done, [train[position].where for position in positions])
+                raise _not_finite("loss is", number, done, [train[position].where for position in positions])
             losses.append(len(positions) * loss)
             step(done, len(order))
-        if not all(
-            np.isfinite(weights).all() for weights in learner.get_weights()
-        ):  # the last step of all has no loss after it
-            raise _not_finite(number, len(order), [train[position].where for position in order[-1]])
         loss = float(np.sum(losses)) / len(train)
         with _averaged(learner, config):
             if learner is not tagger:
                 tagger.set_weights(learner.get_weights())
+            if not all(np.isfinite(weight).all() for weight in tagger.get_weights()):
+                raise _not_finite("weights are", number, done, [train[position].where for position in positions])
             score = dev_score(tagger, dev, dev_inputs)
             is_best = score.f1 > best or score.f1 == best == 0  # none is better than another: the last, which learned most
             weights = tagger.get_weights() if is_best else None
@@ -189,10 +187,10 @@ def _epochs(config, taggers, placement, train, dev, prepared, step):
             return
 
 
-def _not_finite(epoch: int, batch: int, places: list[str]) -> InputError:
+def _not_finite(what: str, epoch: int, batch: int, places: list[str]) -> InputError:
     """What is read is finite (the biLM, word vectors and the cache see to that): the steps before were too large."""
     return InputError(
-        f"the loss is not finite in epoch {epoch}, batch {batch}: {len(places)} sentences (the first: {places[0]}). "
+        f"the {what} not finite in epoch {epoch}, batch {batch}: {len(places)} sentences (the first: {places[0]}). "
         "Lower --learning-rate or --clip-norm."
     )
 

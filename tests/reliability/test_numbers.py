@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import write_bilm
 from oracle import random_options, random_weights
+from small_runs import new_run
 
 from biLM import InputError, load_bilm
 from biLM.batching import require_finite
@@ -13,6 +14,7 @@ from ner_elmo.batching import Features, Prepared
 from ner_elmo.cache import Cache
 from ner_elmo.config import NO_ELMO, TrainConfig
 from ner_elmo.decoding import Scores, decode, viterbi
+from ner_elmo.devices import training_step
 from ner_elmo.entities import Span, TagSet
 from ner_elmo.predictor import Predictor
 from ner_elmo.readers import Sentence
@@ -71,21 +73,36 @@ def test_a_loss_that_is_not_finite_stops_training():
         train_tagger(settings, ["LOC", "PER"], SENTENCES * 20, SENTENCES, features)
 
 
-def test_a_last_step_that_is_not_finite_is_no_model(monkeypatch):
-    """Its loss was finite: it is the gradient that was not."""
-    settings = config(epochs=1, batch_size=len(SENTENCES))
+def spoiling(step, variable):
+    """The step; its loss is of the weights before, and a gradient that is not finite spoils those after."""
+
+    def spoilt(inputs):
+        loss = step(inputs)
+        variable.assign(np.full(variable.shape, np.nan))
+        return loss
+
+    return spoilt
+
+
+def test_weights_that_are_not_finite_after_the_last_batch_are_not_kept(monkeypatch):
+    settings = config(epochs=1)
     features = Features.of(settings, TOKENS)
-
-    def step(learner, *_):
-        def take(positions):
-            learner.set_weights([np.full_like(weights, np.nan) for weights in learner.get_weights()])
-            return 1.0
-
-        return take
-
-    monkeypatch.setattr("ner_elmo.training.training_step", step)
-    with pytest.raises(InputError, match="not finite in epoch 1, batch 1"):
+    monkeypatch.setattr(
+        "ner_elmo.training.training_step",
+        lambda learner, *rest: spoiling(training_step(learner, *rest), learner.emitter.bias),
+    )
+    with pytest.raises(InputError, match=r"the weights are not finite in epoch 1, batch 1: 2 sentences .* Lower --learning"):
         train_tagger(settings, ["LOC", "PER"], SENTENCES, SENTENCES, features)
+
+
+def test_weights_of_a_bilm_that_are_not_finite_after_the_last_step_are_not_kept(eager, tmp_path):
+    training = new_run(tmp_path, max_steps=1)
+    variable = training.model.bilm.directions[0].layers[0].cell.bias
+    training.model.train_on_batch = spoiling(training.model.train_on_batch, variable)
+    with pytest.raises(InputError, match="the weights are not finite at step 1. Lower --learning-rate"):
+        training.go_on()
+    assert not (tmp_path / "run" / "weights.hdf5").exists()
+    assert not list((tmp_path / "run" / "checkpoints").glob("*"))
 
 
 def test_one_type_and_sentences_of_one_token():
