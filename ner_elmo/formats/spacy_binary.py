@@ -15,6 +15,7 @@ from ner_elmo.formats.source import Source
 
 MAX_BYTES = 2**30  # unpacked
 _LAYERS = ("TAG", "POS", "MORPH", "LEMMA", "DEP")
+_DAMAGED = (ValueError, LookupError, TypeError, ArithmeticError)  # what spaCy raises where the file makes no sense
 
 if TYPE_CHECKING:
     from spacy.tokens import Doc
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
 
 def read(source: Source) -> Iterator[Document]:
     """A document a Doc: `doc.ents`, or the only span group where there are none. Other annotations are passed over."""
-    from spacy.vocab import Vocab
-
-    for number, doc in enumerate(_stored(source.path).get_docs(Vocab()), 1):
+    for number, doc in enumerate(_docs(source.path), 1):
         where = f"{source.path}: text {number}"
         groups = [(name, list(group)) for name, group in doc.spans.items() if len(group)]
         spans = list(doc.ents)
@@ -36,6 +35,25 @@ def read(source: Source) -> Iterator[Document]:
         source.passed_over.update([*layers, "CATS"] if doc.cats else layers)
         marks = tuple(Mark(span.start_char, span.end_char, span.label_) for span in spans)
         yield Document(doc.text, marks, _sentences(doc), where)
+
+
+def _docs(path: Path) -> Iterator[Doc]:
+    from spacy.vocab import Vocab
+
+    docs, number = _stored(path).get_docs(Vocab()), 0
+    while True:
+        try:
+            doc = next(docs, None)
+        except _DAMAGED as error:
+            raise InputError(f"{path}: text {number + 1}: a damaged .spacy file: {_why(error)}. Write it again.") from error
+        if doc is None:
+            return
+        number += 1
+        yield doc
+
+
+def _why(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _stored(path: Path) -> Any:
@@ -51,7 +69,7 @@ def _stored(path: Path) -> Any:
         raise InputError(f"{path}: must hold {MAX_BYTES:,} bytes at most, unpacked, for it is read as a whole. Split it.")
     try:
         return DocBin(store_user_data=False).from_bytes(raw)
-    except (ValueError, KeyError, TypeError) as error:
+    except _DAMAGED as error:
         raise InputError(f"{path}: is no .spacy file (DocBin), or a damaged one.") from error
 
 

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import oracle
 import pytest
+import srsly
 from conftest import write_bilm
 
 from biLM import InputError, load_bilm
@@ -20,7 +21,9 @@ from biLM.files import read_object
 from biLM.options import BiLMOptions
 from biLM.trained import load_softmax
 from ner_elmo.entities import MAX_TYPES, TagSet
+from ner_elmo.formats import spacy_binary
 from ner_elmo.formats.columns import MAX_LINE
+from ner_elmo.formats.document import Document, Mark
 from ner_elmo.model_directory import describe
 from ner_elmo.predictor import Predictor
 from ner_elmo.readers import read_sentences as read_annotated
@@ -301,6 +304,24 @@ def test_a_line_of_ten_million_columns(tmp_path):
 def test_json_lines_made_to_break_the_reader(tmp_path, content, message):
     path = tmp_path / "x.jsonl"
     path.write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_annotated(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"strings": []}, "x.spacy: text 1: a damaged .spacy file: KeyError: "),
+        ({"attrs": []}, r"x.spacy: is no .spacy file \(DocBin\), or a damaged one"),
+    ],
+)
+def test_a_docbin_that_makes_no_sense(tmp_path, changes, message):
+    path = tmp_path / "x.spacy"
+    packed = spacy_binary.pack([Document("Ada left", (Mark(0, 3, "PER"),), (((0, 3), (4, 8)),), "x")])
+    path.write_bytes(packed)
+    assert read_annotated(path)[0].tokens == ("Ada", "left")
+    unpacked = srsly.msgpack_loads(zlib.decompress(packed))
+    path.write_bytes(zlib.compress(srsly.msgpack_dumps(unpacked | changes)))
     with pytest.raises(InputError, match=message):
         read_annotated(path)
 
