@@ -174,7 +174,7 @@ def _holder(lock: Path) -> str:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a file that we wrote, each with its line end. Raises InputError where they are not UTF-8."""
+    """The lines of a text that we wrote, the last one ended too. Raises InputError where they are not UTF-8."""
     try:
         return path.read_text(encoding="utf-8").split("\n")[:-1]
     except UnicodeDecodeError as error:

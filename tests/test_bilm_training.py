@@ -134,6 +134,15 @@ def test_perplexity_command_prints_one_json_line(trained, capsys):
     assert found["oov_rate"] == 0
 
 
+CONTRADICTIONS = {
+    "--warmup-steps 9 --max-steps 9": "warmup_steps must be below the 9 steps of this run",
+    "--patience 2": "patience waits for a better held-out perplexity. Add --heldout.",
+    "--vocab VOCAB --vocab-size 9": "give --vocab or --vocab-size, not both",
+    "--no-char-cnn --char-cnn-n-highway 1": "--no-char-cnn leaves no use for --char-cnn-n-highway",
+    "--vocab-size 3": "a vocabulary must hold more than its 3 special tokens. Received: 3.",
+}
+
+
 def test_too_little_text_and_unknown_options_are_said(trained, tmp_path, capsys):
     run(["biLM", "train", "--train", str(trained / "text.txt"), "--out", str(tmp_path / "o")], code=2)
     assert "must hold at least one batch, batch_size * unroll_steps = 2560 positions" in capsys.readouterr().err
@@ -141,6 +150,17 @@ def test_too_little_text_and_unknown_options_are_said(trained, tmp_path, capsys)
     for option in (("--seed", "-1"), ("--heldout-sentences", "-1"), ("--warmup-steps", "-1")):
         run(["biLM", "train", "--train", str(trained / "text.txt"), "--out", str(tmp_path / "o"), *option], code=2)
         assert f"{option[0][2:].replace('-', '_')} must be " in capsys.readouterr().err
+    text, small = ["--train", str(trained / "text.txt")], ["--batch-size", "2", "--unroll-steps", "4"]
+    for options, message in CONTRADICTIONS.items():
+        given = [word.replace("VOCAB", str(trained / "out" / "vocab.txt")) for word in options.split()]
+        run(["biLM", "train", *text, "--out", str(tmp_path / "o"), *small, *given], code=2)
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "o").exists()
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "weights.hdf5").write_text("somebody's")
+    run(["biLM", "train", *text, "--out", str(tmp_path / "theirs"), *small], code=2)
+    assert "weights.hdf5 is there already, and no run made it. Name another --out." in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "theirs").iterdir()] == ["weights.hdf5"]
     for option in (("--dropout", "0"), ("--no-tensorboard",), ("--no-char-cnn",)):
         run(["biLM", "train", "--resume", str(trained / "out"), *option], code=2)
         assert "--resume takes every option from the run. Received also: --" in capsys.readouterr().err

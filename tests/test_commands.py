@@ -5,15 +5,18 @@ import os
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import oracle
 import pytest
 from conftest import PROJECT, write_bilm
+from rich.console import Console
 
 from biLM.errors import run_command
-from ner_elmo import NerTagger
+from ner_elmo import NerTagger, crf_baseline, experiment
 from ner_elmo.__main__ import parser
+from ner_elmo.config import TrainConfig
 from ner_elmo.predictor import LINES_AT_ONCE
 
 TEXT = "Ada Lund left Oslo at dawn. Nobody in New York noticed 😀, said Ada Lund."
@@ -225,7 +228,7 @@ def test_a_damaged_model_is_named(workplace, inside, tmp_path):
     shutil.copytree(workplace / "model", tmp_path / "m")
     predict = ("predict", "--model", str(tmp_path / "m"), "--text", "x")
     (tmp_path / "m" / "tagger.weights.h5").write_bytes(b"not HDF5")
-    assert_one_line(inside(*predict, status=2), "m/tagger.weights.h5: does not fit model.json")
+    assert_one_line(inside(*predict, status=2), "m/tagger.weights.h5: not an HDF5 file, or a damaged one")
     (tmp_path / "m" / "model.json").write_text('{"format": 99}')
     assert_one_line(inside(*predict, status=2), "m/model.json: format must be 1. Received: 99")
 
@@ -286,6 +289,31 @@ def test_seeds_baseline_and_learning_curve(workplace, inside, monkeypatch):
     assert (workplace / "model3" / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_seeds_that_are_done_outlive_a_later_one(monkeypatch):
+    score = SimpleNamespace(strict=SimpleNamespace(f1=0.4))
+
+    def run(config, material, console):
+        if config.seed == 3:
+            raise KeyboardInterrupt
+        return SimpleNamespace(dev_f1=0.9 / config.seed, evaluation=score, trained=SimpleNamespace(interrupted=False))
+
+    monkeypatch.setattr(experiment, "run", run)
+    best, results = experiment.run_seeds(TrainConfig(seed=1, seeds=4), None, Console(quiet=True))
+    assert ([result.name for result in results], best.dev_f1) == (["seed 1", "seed 2"], 0.9)  # the best, not the last
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run_seeds(TrainConfig(seed=3, seeds=2), None, Console(quiet=True))
+
+
+def test_a_baseline_without_its_library_is_said_before_anything_is_trained(workplace, inside, monkeypatch):
+    monkeypatch.setattr(crf_baseline, "find_spec", lambda name: None)
+    monkeypatch.setattr(experiment, "gather", None)
+    _, refused = inside(
+        "train", "--train", "train.conll", "--dev", "dev.conll", "--test", "dev.conll", "--elmo", "none",
+        "--output", "model4", "--baseline", "crf", status=2,
+    )  # fmt: skip
+    assert "--baseline crf needs sklearn-crfsuite: pip install 'ner-elmo[crf]'." in refused
+
+
 def test_types_that_training_lacks_and_a_dev_set_without_entities_are_named(workplace, inside):
     (workplace / "dev2.conll").write_text("March B-DATE\n\nit O\nrained O\n")
     (workplace / "test2.conll").write_text((workplace / "dev.conll").read_text() + "\nAcme B-ORG2\n")
@@ -298,5 +326,6 @@ def test_types_that_training_lacks_and_a_dev_set_without_entities_are_named(work
         page = (workplace / "model2" / "report.html").read_text()
         assert f"{name}2.conll ({name}) holds types that training lacks; all of them are missed: {kind}" in page
     assert "dev holds no entity that can be learned, so the epoch that is kept is the last" in err
+    assert "dev holds no entity that can be learned, so the epoch that was kept is the last." in page
     kept = [row["best"] for row in json.loads((workplace / "model2" / "report.json").read_text())["training"]["epochs"]]
     assert kept == [True, True]  # each in its turn

@@ -52,6 +52,15 @@ def test_the_threshold_is_the_lowest_that_keeps_the_precision():
         Confidence().threshold(0.5)
 
 
+def test_a_threshold_keeps_what_it_kept_on_dev():
+    """Its entities are kept on disk with six digits, and compared with unrounded ones."""
+    gold, spans = [[Span("LOC", 0, 1)]] * 3, [[(Span("LOC", 0, 1), p)] for p in (0.9999997, 0.88888889, 0.5)]
+    learned = learn_confidence(gold, spans)
+    assert all(kept <= p for (kept, _), ((_, p),) in zip(learned.dev, spans, strict=True))
+    threshold = learned.threshold(1.0)
+    assert sum(learned(p) >= threshold.confidence for ((_, p),) in spans) == 3
+
+
 def test_files(tmp_path):
     confidence = learn_confidence(*overconfident(100)[:2])
     confidence.write(tmp_path)

@@ -85,6 +85,7 @@ def test_goes_through_cross_validation_in_a_pipeline(small):
     [
         (TEXTS[:4], Y[:4], r"X\[0\] must be a list of tokens. Received: text, 'Ada Lund left Oslo .'"),
         (X[:4], Y[:3], "4 sentences, 3 rows of tags"),
+        ([["a\rb"], *X[1:2]], [["O"], Y[1]], r"X\[0\]: a token must hold no line break. Received: 'a\\rb'"),
         (X[:2], [Y[0], ["O"]], "as many tags as tokens in row 1. Received: 3 tokens, 1 tags"),
         (X[:2], [Y[0], ["O", "PER", "O"]], "'PER' is no tag"),
         (X[:1], Y[:1], "two sentences at least"),

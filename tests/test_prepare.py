@@ -157,6 +157,13 @@ def test_the_commands(sources, tmp_path):
     assert shown.returncode == 0, shown.stderr
     words = (tmp_path / "vocab.txt").read_text().splitlines()
     assert words == ["<S>", "</S>", "<UNK>", ".", "Line", "has", "some", "words"]
+    rows = "".join(json.dumps({"body": line}) + "\n" for line in text.getvalue().splitlines())
+    made = run("prepare", "-", "--out", str(tmp_path / "rows"), "--field", "body", "--json", text=rows)
+    assert json.loads(made.stdout)["types"] == found["types"], made.stderr
+    for size in ("3", "0"):
+        refused = run("vocab", str(tmp_path / "out" / "train-*"), "--out", str(tmp_path / "v.txt"), "--max-size", size)
+        assert (refused.returncode, (tmp_path / "v.txt").exists()) == (2, False)
+        assert f"must hold more than its 3 special tokens. Received: {size}." in refused.stderr
     again = run("prepare", str(sources), "--out", str(tmp_path / "out"), "--field", "body")
     assert again.returncode == 2
     assert again.stderr.startswith("biLM prepare: error: ") and again.stderr.count("\n") == 1

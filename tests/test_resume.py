@@ -134,6 +134,12 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(text, uninterrupted, t
     assert f"step-{training.step:09d}.npz" == before.name
     last.write_bytes(damaged[:1000])
     assert Training(out).step == training.step
+    before.write_bytes(before.read_bytes()[:1000])
+    with pytest.raises(
+        InputError, match=r"a damaged checkpoint: .* No checkpoint is whole: remove .* to begin this run anew"
+    ):
+        Training(out)
+    shutil.copy(uninterrupted / "checkpoints" / before.name, before)
     last.unlink()
     training.go_on()
     assert_equal_runs(out, uninterrupted)
@@ -155,6 +161,14 @@ def test_two_checkpoints_are_kept_and_none_is_half_written(tmp_path):
     arrays, state = read_checkpoint(tmp_path / "step-000000003.npz")
     assert state == {"step": 3}
     np.testing.assert_array_equal(arrays["a/b"], [0, 1, 2])
+    whole = (tmp_path / "step-000000003.npz").read_bytes()
+    for place in range(len(whole) - 300, len(whole)):  # the directory of the archive: any bit of it
+        (tmp_path / "spoilt.npz").write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        try:
+            found, state = read_checkpoint(tmp_path / "spoilt.npz")
+        except InputError:
+            continue
+        assert list(found) == ["a/b"] and state == {"step": 3}  # a bit that means nothing
     with pytest.raises(ValueError, match="pickle"):
         write_checkpoint(tmp_path, 4, {"a": np.array([object()])}, {})
     assert [path.name for path in checkpoints(tmp_path)] == ["step-000000002.npz", "step-000000003.npz"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -46,7 +47,9 @@ def write_page(path: Path, report: ReportData) -> Path:
 
 def page(report: ReportData) -> str:
     """The HTML of a report. Whatever stands in the data is shown as text."""
-    trained = {kind for file in report.data if file.role == "train" for kind in file.entities}
+    kinds: dict[str, set[str]] = defaultdict(set)
+    for file in report.data:
+        kinds[file.role].update(file.entities)
     most = max((count for row in report.test.confusion.counts for count in row), default=1)
     return template("report.html.jinja").render(
         report=report,
@@ -54,8 +57,11 @@ def page(report: ReportData) -> str:
         figures=figures(report),
         types=sorted({kind for file in report.data for kind in file.entities}),
         unlearnable=[
-            (file, unknown) for file in report.data if trained and (unknown := sorted(file.entities.keys() - trained))
+            (file, unknown)
+            for file in report.data
+            if "train" in kinds and (unknown := sorted(file.entities.keys() - kinds["train"]))
         ],
+        undecided={"train", "dev"} <= kinds.keys() and kinds["train"].isdisjoint(kinds["dev"]),
         n_sentences=sum(file.sentences for file in report.data if file.role == "test"),
         hashes=report.weights | {file.path: file.sha256 or "not a single file" for file in report.data},
         ways=_WAYS,

@@ -39,7 +39,7 @@ class _Request:
     def __init__(self) -> None:
         self.sentences: list[TextSentence] = []
         self.found: list[Found] = []
-        self.positions = 0  # of all of them
+        self.positions = 0  # of those that no batch holds or held
         self.taken = 0  # sentences that a batch holds or held
         self.done: asyncio.Future[list[Found]] = asyncio.get_running_loop().create_future()
 
@@ -167,20 +167,16 @@ class RequestQueue:
                     self._requests.appendleft(request)
                     return batch
                 batch.append((request, sentence))
-                request.taken += 1
+                request.taken, request.positions = request.taken + 1, request.positions - positions
                 room, turn = room - positions, turn - positions
             if request.taken < len(request.sentences):
                 self._requests.append(request)
         return batch
 
     def _is_enough(self) -> bool:
-        """Whether a full batch waits."""
-        positions = 0
-        for request in self._requests:
-            positions += request.positions
-            if positions >= self.batch_tokens:
-                return True
-        return len(self._requests) >= self._expected
+        """Whether a full batch waits, or all requests that can be expected."""
+        waiting = sum(request.positions for request in self._requests)
+        return waiting >= self.batch_tokens or len(self._requests) >= self._expected
 
     async def _tag(self, batch: list[tuple[_Request, TextSentence]]) -> None:
         """Returns when the network is free again; the batch is decoded meanwhile."""
