@@ -68,7 +68,8 @@ def start_run(
     with WordCounts() as counts:
         n_positions = count_positions(text.train, counts, report)
         vocabulary = text.vocabulary or counts.vocabulary(text.vocabulary_size)
-        if text.vocabulary and training.n_negative_samples_batch < len(vocabulary):
+        is_sampled = training.n_candidates(len(vocabulary)) < len(vocabulary)
+        if text.vocabulary and is_sampled:
             check_order(vocabulary, counts)
     per_step = training.batch_size * training.unroll_steps
     if n_positions < per_step:
@@ -83,7 +84,7 @@ def start_run(
             f"Received: {training.warmup_steps}. Lower --warmup-steps, to {n_steps // 10} for instance."
         )
     extra = {key: value for key, value in asdict(training).items() if value is not None}
-    extra |= {"n_train_tokens": n_positions, "sample_softmax": training.n_negative_samples_batch < len(vocabulary)}
+    extra |= {"n_train_tokens": n_positions, "sample_softmax": is_sampled}
     options = replace(options, n_tokens_vocab=len(vocabulary), extra=options.extra | extra)
     out.mkdir(parents=True, exist_ok=True)
     vocabulary.write(out / "vocab.txt")

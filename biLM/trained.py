@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from biLM.corpus import count_lines, read_sentences
 from biLM.errors import InputError
@@ -18,10 +21,10 @@ from biLM.weights import load_bilm, save_bilm
 
 
 def save(bilm: BiLM, softmax: Softmax, directory: Path, dtype: str = "float32") -> None:
-    """Writes the biLM and, in softmax.hdf5, `W` (V, P) and `b` (V,)."""
-    save_bilm(bilm, directory, dtype)
+    """Writes the biLM and, in softmax.hdf5, `W` (V, P), `b` (V,) and the SHA-256 of the weights that they belong to."""
+    weights = save_bilm(bilm, directory, dtype)
     with new_hdf5(directory / "softmax.hdf5") as file:
-        file["W"], file["b"] = softmax.kernel, softmax.bias
+        file["W"], file["b"], file["weights_sha256"] = softmax.kernel, softmax.bias, _sha256(weights)
 
 
 def load_language_model(directory: Path, initial_state: str = "warm") -> tuple[LanguageModel, Softmax, Vocabulary]:
@@ -31,19 +34,32 @@ def load_language_model(directory: Path, initial_state: str = "warm") -> tuple[L
     path = directory / "softmax.hdf5"
     if not path.is_file():
         raise InputError(f"{path}: no such file. Perplexity needs the softmax that `python -m biLM train` leaves there.")
-    softmax = load_softmax(path, (len(vocabulary), bilm.options.lstm.projection_dim))
+    softmax = load_softmax(path, (len(vocabulary), bilm.options.lstm.projection_dim), directory / "weights.hdf5")
     return LanguageModel(bilm), softmax, vocabulary
 
 
-def load_softmax(path: Path, shape: tuple[int, int]) -> Softmax:
-    """Reads softmax.hdf5. Raises InputError where its W is not of the shape (V, P) or a number is not finite."""
+def load_softmax(path: Path, shape: tuple[int, int], weights: Path) -> Softmax:
+    """Reads softmax.hdf5. Raises InputError where its W is not of the shape (V, P), a number is not finite, or it was saved
+    with other weights: training replaces two files, and may be killed between them."""
     with open_hdf5(path) as datasets:
         found = {name: datasets[name] for name in ("W", "b") if name in datasets}
         if [dataset.shape for dataset in found.values()] != [shape, shape[:1]]:
             received = ", ".join(f"{name} {dataset.shape}" for name, dataset in found.items()) or "neither"
             raise InputError(f"{path}: must hold W {shape} and b {shape[:1]} for this vocabulary. Received: {received}.")
         kernel, bias = (finite(path, name, numbers(path, name, dataset)) for name, dataset in found.items())
+        of = datasets.get("weights_sha256")
+        if of is not None and not np.array_equal(numbers(path, "weights_sha256", of), _sha256(weights)):
+            raise InputError(
+                f"{path}: was saved with other weights than {weights}. Where training was cut off between the two, go on: "
+                f"`python -m biLM train --resume {path.parent}`."
+            )
     return Softmax(kernel, bias)
+
+
+def _sha256(path: Path) -> np.ndarray:
+    """Of a file. Shape: (32,), uint8."""
+    with open(path, "rb") as file:
+        return np.frombuffer(hashlib.file_digest(file, "sha256").digest(), np.uint8)
 
 
 def heldout_perplexity(

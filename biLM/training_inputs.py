@@ -34,7 +34,7 @@ class TrainingInputs:
 
     def __init__(self, bilm: BiLM, training: TrainingOptions, n_tokens_vocab: int, placement: Placement):
         self.bilm, self.training, self.n_tokens_vocab, self.placement = bilm, training, n_tokens_vocab, placement
-        self.n_candidates = min(training.n_negative_samples_batch, n_tokens_vocab)
+        self.n_candidates = training.n_candidates(n_tokens_vocab)
         self.has_characters = bilm.options.char_cnn is not None
         n_positions = training.batch_size * training.unroll_steps * bilm.options.n_directions
         shared = training.share_embedding_softmax

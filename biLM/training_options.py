@@ -17,6 +17,7 @@ class TrainingOptions:
     batch_size: int = option(128, "rows of a batch (bilm-tf)")
     n_epochs: int = option(10, "passes over the text (bilm-tf)")
     max_steps: int | None = option(None, "stop after this many batches; the learning rate is laid out for them")
+    sample_softmax: bool = option(True, "train with the sampled softmax, or the full one (bilm-tf)")
     n_negative_samples_batch: int = option(
         8192, "candidates of the sampled softmax (bilm-tf); the full softmax where the vocabulary holds no more words"
     )
@@ -40,6 +41,10 @@ class TrainingOptions:
     tensorboard: bool = option(False, "write the figures of history.csv for TensorBoard too")
     weights_dtype: Literal["float32", "float16"] = option("float32", "how weights.hdf5 is written; training is float32")
     seed: int = option(0, "of weights, order, dropout and candidates")
+
+    def n_candidates(self, n_tokens_vocab: int) -> int:
+        """Words that a step's softmax is over: V itself where it is the full one."""
+        return min(self.n_negative_samples_batch, n_tokens_vocab) if self.sample_softmax else n_tokens_vocab
 
     def __post_init__(self) -> None:
         for name in ("unroll_steps", "batch_size", "n_epochs", "n_negative_samples_batch", "eval_steps"):

@@ -61,7 +61,7 @@ def start_tuning(
     old = load_bilm(weights, options, old_vocabulary)
     softmax = None
     if old_vocabulary and rows.is_file():
-        softmax = load_softmax(rows, (len(old_vocabulary), options.lstm.projection_dim))
+        softmax = load_softmax(rows, (len(old_vocabulary), options.lstm.projection_dim), weights)
     if dropout is not None:
         options = BiLMOptions.from_dict(options.to_dict() | {"dropout": dropout})
     start_run(options, training, text, out, report, tuned_from=str(weights.resolve()))

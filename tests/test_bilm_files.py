@@ -9,7 +9,9 @@ import pytest
 from conftest import SENTENCES, vocabulary_of, write_bilm
 
 from biLM import BiLMOptions, InputError, load_bilm, save_bilm
+from biLM.presets import PRESETS
 from biLM.vocabulary import Vocabulary
+from biLM.weights import rename_table
 
 
 def test_options_keep_unknown_keys(tmp_path):
@@ -134,3 +136,24 @@ def test_word_models_ask_for_their_vocabulary(tmp_path):
     path = write_bilm(tmp_path, options, oracle.random_weights(options, n_words=6))
     with pytest.raises(InputError, match="needs the vocabulary it was trained with"):
         load_bilm(path, initial_state="zero").embed([["a"]])
+
+
+@pytest.mark.parametrize(
+    ("name", "dim", "projection_dim", "n_highway", "widths", "n_parameters"),
+    [
+        ("tiny", 512, 128, 1, 5, 3.0e6),
+        ("small", 1024, 128, 1, 7, 13.6e6),
+        ("medium", 2048, 256, 1, 7, 28.0e6),
+        ("original", 4096, 512, 2, 7, 93.6e6),
+    ],
+)
+def test_presets_are_the_published_shapes_and_a_tiny_one(name, dim, projection_dim, n_highway, widths, n_parameters):
+    options = BiLMOptions.from_dict(PRESETS[name])
+    assert (options.lstm.dim, options.lstm.projection_dim, options.lstm.n_layers) == (dim, projection_dim, 2)
+    assert (options.lstm.cell_clip, options.lstm.proj_clip, options.lstm.use_skip_connections) == (3, 3, True)
+    counts = [32, 32, 64, 128, 256, 512, 1024][:widths]
+    assert [tuple(pair) for pair in options.char_cnn.filters] == list(enumerate(counts, 1))
+    assert (options.char_cnn.n_highway, options.char_cnn.activation) == (n_highway, "relu")
+    assert (options.char_cnn.embedding_dim, options.char_cnn.max_characters_per_token) == (16, 50)
+    held = sum(np.prod(row.shape) for row in rename_table(options))
+    assert held == pytest.approx(n_parameters, abs=0.05e6)

@@ -1,6 +1,7 @@
 """Training runs: every kind of model, what they leave behind, the commands."""
 
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -25,8 +26,9 @@ WORDS = {"lstm": oracle.random_options()["lstm"], "n_tokens_vocab": 1}
         (WORDS, {"share_embedding_softmax": True}),
         (WORDS | {"bidirectional": False}, {"n_negative_samples_batch": 10_000}),
         (oracle.random_options() | {"bidirectional": False}, {}),
+        (oracle.random_options(), {"sample_softmax": False}),
     ],
-    ids=["words", "words, one matrix", "words, forward only, full softmax", "characters, forward only"],
+    ids=["words", "words, one matrix", "words, forward only, full softmax", "characters, forward only", "full softmax"],
 )
 def test_every_kind_of_model_learns_and_is_read_back(tmp_path, options, settings):
     small = {"max_steps": 300, "eval_steps": 300, "batch_size": 4, "n_negative_samples_batch": 16}
@@ -34,6 +36,8 @@ def test_every_kind_of_model_learns_and_is_read_back(tmp_path, options, settings
     run = new_run(tmp_path, options | {"dropout": 0.0}, **settings)
     untrained = {variable.path: np.array(variable) for variable in run.model.trainable_variables}
     run.go_on()
+    is_sampled = settings["n_negative_samples_batch"] < 34 and settings.get("sample_softmax", True)
+    assert json.loads((tmp_path / "run" / "options.json").read_text())["sample_softmax"] is is_sampled
     for variable in run.model.trainable_variables:
         assert not np.array_equal(np.array(variable), untrained[variable.path]), variable.path
     model, softmax, vocabulary = load_language_model(tmp_path / "run")
@@ -124,7 +128,32 @@ def test_training_learns_the_text_and_leaves_every_file(trained):
     assert options["char_cnn"]["n_characters"] == 262  # as other tools want it
     assert options["n_train_tokens"] == sum(len(s) + 1 for s in TEXT)
     assert options["unroll_steps"] == 5
-    assert (trained / "out" / "history.csv").read_text().startswith("step,epoch,tokens,loss,")
+    history = [line.split(",") for line in (trained / "out" / "history.csv").read_text().splitlines()]
+    assert history[0] == [
+        "step", "epoch", "tokens", "loss", "heldout_forward", "heldout_backward", "heldout_both", "tokens_per_second",
+        "learning_rate",
+    ]  # fmt: skip
+    last = dict(zip(history[0], map(float, history[-1]), strict=True))
+    assert (last["step"], last["tokens"]) == (250, 250 * 4 * 5)
+    assert last["epoch"] == 250 * 4 * 5 // options["n_train_tokens"]
+    assert last["heldout_both"] == pytest.approx((last["heldout_forward"] * last["heldout_backward"]) ** 0.5, rel=1e-5)
+
+
+def test_more_negatives_than_words_are_the_full_softmax_and_it_is_said(trained, tmp_path, capsys):
+    text, small = ["--train", str(trained / "text.txt")], ["--batch-size", "2", "--unroll-steps", "4", "--max-steps", "1"]
+    shape = ["--preset", "tiny", "--lstm-dim", "8", "--lstm-projection-dim", "4"]
+    run(["biLM", "train", *text, *small, *shape, "--out", str(tmp_path / "o")])
+    n_words = len((tmp_path / "o" / "vocab.txt").read_text().splitlines())
+    assert f"the softmax is full: the vocabulary holds {n_words} words" in capsys.readouterr().err
+    assert json.loads((tmp_path / "o" / "options.json").read_text())["sample_softmax"] is False
+
+
+def test_a_softmax_that_belongs_to_other_weights_is_refused(trained, tmp_path):
+    shutil.copytree(trained / "out", tmp_path / "out")
+    weights = tmp_path / "out" / "weights.hdf5"
+    weights.write_bytes(weights.read_bytes() + b"a later state")
+    with pytest.raises(InputError, match=r"softmax.hdf5: was saved with other weights than .*biLM train --resume .*out`"):
+        load_language_model(tmp_path / "out")
 
 
 def test_perplexity_command_prints_one_json_line(trained, capsys):

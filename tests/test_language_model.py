@@ -89,6 +89,8 @@ def test_perplexity_equals_the_oracle_whatever_the_batch(tmp_path, monkeypatch):
         assert found.both == pytest.approx(np.exp(np.mean(nats)), rel=1e-5)
         assert found.predictions == sum(len(s) + 1 for s in TEXT)
         assert found.coverage == 1
+        n_characters = sum(len(token) + 1 for s in TEXT for token in s)
+        assert found.bits_per_character == pytest.approx(np.sum(nats) / 2 / np.log(2) / n_characters, rel=1e-5)
     unknown = [token not in vocabulary.id_of for s in TEXT for token in s]
     assert found.oov_rate == pytest.approx(np.mean(unknown))
 

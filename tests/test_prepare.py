@@ -95,6 +95,21 @@ def test_the_character_limit_and_given_tokens(tmp_path):
     assert made.oov_rate == {}
 
 
+def test_oov_is_told_for_the_usual_sizes_of_a_vocabulary(tmp_path):
+    """10,500 words, of which 9,997 and three special tokens fit in 10,000: the rarest, in this order, stay out."""
+    words = [f"w{k:05d}" for k in range(10_500)]
+    lines = [" ".join(words[k : k + 10]) for k in range(0, 10_500, 10)] + [" ".join(words[:9_900:100])]
+    (tmp_path / "t.txt").write_text("\n\n".join(f"{line} again {k}" for line in lines for k in ("one", "two")))
+    made = prepare.prepare([str(tmp_path / "t.txt")], tmp_path / "out", heldout_fraction=0.2, tokenized=True)
+    train, held = sentences_of(tmp_path / "out", "train-*"), sentences_of(tmp_path / "out", "heldout*")
+    counts = Counter(token for sentence in train for token in sentence.split())
+    assert set(made.oov_rate) == {10_000, made.types + 3} and made.types > 10_000
+    known = set(sorted(counts, key=lambda word: (-counts[word], word))[: 10_000 - 3])
+    unknown = [token not in known for sentence in held for token in sentence.split()]
+    assert made.oov_rate[10_000] == pytest.approx(sum(unknown) / len(unknown))
+    assert made.oov_rate[10_000] > made.oov_rate[made.types + 3]
+
+
 @pytest.mark.parametrize(
     ("text", "name", "settings", "message"),
     [

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import oracle
 import pytest
+from small_runs import new_run as new_small_run
 
 from biLM import InputError
 from biLM.__main__ import parser
 from biLM.checkpoint import checkpoints, read_checkpoint, write_checkpoint
+from biLM.errors import Stopped
 from biLM.training import Training
 
 N_STEPS = 60
@@ -119,6 +122,33 @@ def test_a_stopped_run_says_where_and_goes_on(text, uninterrupted, start, tmp_pa
     command = start(tmp_path, "biLM", "train", *arguments)
     assert command.end() == 0, command.said
     assert_equal_runs(out, uninterrupted)
+
+
+@pytest.mark.parametrize(
+    ("is_word_id", "settings"),
+    [
+        (False, {"optimizer": "adam", "learning_rate": 0.01}),
+        (True, {"optimizer": "adam", "learning_rate": 0.01, "sample_softmax": False}),
+        (True, {"share_embedding_softmax": True, "warmup_steps": 5}),
+    ],
+    ids=["adam", "word ids, adam", "word ids, one matrix"],
+)
+def test_runs_of_every_kind_go_on_where_they_stopped(tmp_path, is_word_id, settings):
+    options = oracle.random_options() | {"dropout": 0.2}
+    if is_word_id:
+        options = {"lstm": options["lstm"], "n_tokens_vocab": 1, "dropout": 0.2}
+    settings |= {"max_steps": 12, "eval_steps": 4}
+    for name in ("whole", "stopped"):
+        (tmp_path / name).mkdir()
+    new_small_run(tmp_path / "whole", options, **settings).go_on()
+    run = new_small_run(tmp_path / "stopped", options, **settings)
+    for step in (3, 7):
+        with pytest.raises(Stopped, match=f"here at step {step}"):
+            run.go_on(stop=lambda run=run, step=step: "here" if run.step == step else None)
+        run = Training(tmp_path / "stopped" / "run")
+        assert run.step == step
+    run.go_on()
+    assert_equal_runs(tmp_path / "stopped" / "run", tmp_path / "whole" / "run")
 
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(text, uninterrupted, tmp_path):

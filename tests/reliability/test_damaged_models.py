@@ -53,7 +53,7 @@ def test_a_softmax_that_is_not_finite(tmp_path, name):
     with h5py.File(tmp_path / "softmax.hdf5", "w") as file:
         file["W"], file["b"] = arrays["W"], arrays["b"]
     with pytest.raises(InputError, match=f"softmax.hdf5: {name} holds numbers that are not finite"):
-        load_softmax(tmp_path / "softmax.hdf5", (7, 3))
+        load_softmax(tmp_path / "softmax.hdf5", (7, 3), tmp_path / "weights.hdf5")
 
 
 def test_word_vectors_that_are_not_finite(tmp_path):

@@ -114,13 +114,13 @@ def test_a_message_stays_short(bilm_file):
 def test_a_softmax_is_looked_at_before_it_is_read(tmp_path):
     with h5py.File(tmp_path / "softmax.hdf5", "w") as file:
         file["W"], file["b"] = np.zeros((7, 3), np.float32), np.zeros(7, np.float32)
-    assert load_softmax(tmp_path / "softmax.hdf5", (7, 3)).n_tokens_vocab == 7
+    assert load_softmax(tmp_path / "softmax.hdf5", (7, 3), tmp_path / "weights.hdf5").n_tokens_vocab == 7
     with pytest.raises(InputError, match=r"must hold W \(8, 3\) and b \(8,\) .* Received: W \(7, 3\), b \(7,\)"):
-        load_softmax(tmp_path / "softmax.hdf5", (8, 3))
+        load_softmax(tmp_path / "softmax.hdf5", (8, 3), tmp_path / "weights.hdf5")
     with h5py.File(tmp_path / "softmax.hdf5", "w") as file:
         huge(file, tmp_path)
     with pytest.raises(InputError, match="declares"):
-        load_softmax(tmp_path / "softmax.hdf5", (7, 3))
+        load_softmax(tmp_path / "softmax.hdf5", (7, 3), tmp_path / "weights.hdf5")
 
 
 @pytest.mark.parametrize(
