@@ -13,6 +13,7 @@ from rich.console import Console
 
 from biLM.errors import InputError
 from biLM.startup import start_keras
+from ner_elmo.config import TrainConfig
 from ner_elmo.entities import Span
 from ner_elmo.metrics import evaluate
 from ner_elmo.model_directory import describe, language_of
@@ -33,7 +34,10 @@ def add(commands) -> None:
     luck = commands.add_parser("compare", help="is model B better than model A, or was it luck?")
     luck.add_argument("a", type=Path, metavar="A", help="model directory")
     luck.add_argument("b", type=Path, metavar="B", help="model directory")
-    luck.add_argument("files", nargs="+", metavar="FILE", help="annotated files that neither was trained on")
+    luck.add_argument(
+        "files", nargs="*", metavar="FILE", help="annotated files that neither was trained on; when not given, the test files "
+        "that both were scored on, read as then",
+    )  # fmt: skip
     luck.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"of randomisation. Default: {ROUNDS:,}.")
     luck.add_argument("--json", action="store_true", help="one JSON line")
     add_reading_flags(luck)
@@ -53,7 +57,7 @@ def _evaluate(args: argparse.Namespace) -> None:
 def _compare(args: argparse.Namespace) -> None:
     if args.rounds < 1:
         raise InputError(f"--rounds must be at least 1. Received: {args.rounds}.")
-    sentences = _read(args, args.a)
+    sentences = _read(args, args.a) if args.files else _test_sentences(args.a, args.b)
     a, b = _predict([args.a, args.b], sentences)
     found = compare([sentence.spans for sentence in sentences], a, b, args.rounds)
     if args.json:
@@ -69,6 +73,21 @@ def _read(args: argparse.Namespace, model: Path) -> list[Sentence]:
     return read_sentences(
         args.files, lang=language_of(model), **reading(args), report=lambda file: print(file, file=sys.stderr)
     )
+
+
+def _test_sentences(a: Path, b: Path) -> list[Sentence]:
+    """The test files that both models were scored on."""
+    files, others = (describe(model)["config"].get("test") for model in (a, b))
+    if not files or files != others:
+        raise InputError(
+            "compare needs FILE, for these models were not scored on the same test files. Received: "
+            f"{a}, scored on {_named(files)}, and {b}, on {_named(others)}."
+        )
+    return read_sentences(files, **TrainConfig.from_dict(describe(a)["config"], str(a)).reading)
+
+
+def _named(files: Sequence[str] | None) -> str:
+    return ", ".join(files or ()) or "none"
 
 
 def _predict(models: Sequence[Path], sentences: Sequence[Sentence], elmo: str | None = None) -> list[list[list[Span]]]:

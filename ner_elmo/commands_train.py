@@ -7,6 +7,7 @@ on the test files and the model's path on stdout.
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -63,9 +64,16 @@ def _config(args: argparse.Namespace) -> TrainConfig:
 
 
 def main(config: TrainConfig) -> None:
-    output = Path(config.output or f"models/{time.strftime('%Y%m%d-%H%M%S')}")
+    output = Path(config.output) if config.output else _new_place()
     with claim(output, config.overwrite):
         _train(config, output)
+
+
+def _new_place() -> Path:
+    """models/TIME; where a clock went back, or another run began in this second, models/TIME-2 and so on."""
+    now = time.strftime("%Y%m%d-%H%M%S")
+    names = itertools.chain([now], (f"{now}-{number}" for number in itertools.count(2)))
+    return next(path for path in map(Path("models").joinpath, names) if not path.exists())
 
 
 def _train(config: TrainConfig, output: Path) -> None:

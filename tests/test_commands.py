@@ -241,10 +241,17 @@ def test_evaluate_says_what_training_said(workplace, inside):
     assert_one_line(inside("evaluate", "bilm", "dev.conll", status=2), "is no model directory")
 
 
-def test_compare_says_how_far_luck_goes(inside):
+def test_compare_says_how_far_luck_goes(workplace, inside):
     found, _ = inside("compare", "model", "model", "dev.conll", "--json")
     result = json.loads(found)
     assert (result["p"], result["difference"], result["sentences"]) == (1.0, 0.0, 4)
+    assert inside("compare", "model", "model", "--json")[0] == found  # dev.conll was its test file
+    shutil.copytree(workplace / "model", workplace / "elsewhere")
+    description = json.loads((workplace / "model" / "model.json").read_text())
+    description["config"]["test"] = ["other.conll"]
+    (workplace / "elsewhere" / "model.json").write_text(json.dumps(description))
+    refused = inside("compare", "model", "elsewhere", status=2)
+    assert_one_line(refused, "scored on dev.conll, and elsewhere, on other.conll")
 
 
 def test_another_bilm_is_swapped_in_or_trained_for(workplace, inside):

@@ -98,6 +98,11 @@ def test_a_person_finds_entities(server, browser, tmp_path):
     assert [row for row in browser.get_log("browser") if row["level"] == "SEVERE"] == []
 
 
+def test_analytics_are_off(server):
+    status, _, configuration = server.ask("GET", "/config")
+    assert (status, json.loads(configuration)["analytics_enabled"]) == (200, False)
+
+
 def test_the_description_opens_without_a_network(server, browser):
     browser.get(f"{server.url}/docs")
     wait(browser, lambda b: "/entities" in " ".join(texts(b, ".opblock-summary-path")))

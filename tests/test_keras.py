@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import PROJECT
 
-from biLM import batch_to_ids, load_bilm
+from biLM import InputError, batch_to_ids, load_bilm
 from ner_elmo import CRF, ElmoEmbedding
 from ner_elmo.crf import negative_log_likelihood
 from ner_elmo.entities import Span
@@ -66,6 +66,19 @@ def test_a_model_loads_where_only_the_packages_were_imported(small_weights, data
     for process, (out, err) in zip(processes, ends, strict=True):
         assert process.returncode == 0, err
         assert out.splitlines()[-1] == "['ids', 'elmo', 'emissions', 'tags', 'crf']", out
+
+
+def test_code_in_a_model_file_is_refused(small_weights, tmp_path):
+    """Keras refuses it, and importing this package does not change that."""
+    ids = keras.Input((None, 50), dtype="int32")
+    vectors = ElmoEmbedding(load_bilm(small_weights))(ids)
+    model = keras.Model(ids, keras.layers.Lambda(lambda x: 2 * x)(vectors))
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="Lambda.*unsafe"):
+        keras.models.load_model(tmp_path / "model.keras")
+    for name in ("model.keras", "."):  # nor is it taken for weights
+        with pytest.raises(InputError, match="no options file|no such weights file"):
+            load_bilm(tmp_path / name)
 
 
 def test_a_package_that_is_half_imported_when_keras_comes_is_no_trouble():

@@ -80,13 +80,13 @@ def test_every_part_of_a_found_name_is_marked_once(tokens, names):
 
 
 def test_names_from_files(tmp_path):
-    (tmp_path / "places.txt").write_text("New York\n\nSt. John's\n")
+    (tmp_path / "places.txt").write_text("New York\n\n \t \nSt. John's\n")
     (tmp_path / "more.txt").write_text("Oslo\n")
     found = read_gazetteers([f"LOC={tmp_path}/places.txt", f"LOC={tmp_path}/more.txt"], "en")
     assert found.names["LOC"] == {("New", "York"), ("St.", "John's"), ("St.", "John", "'s"), ("Oslo",)}
     found.write(tmp_path)
     assert Gazetteers.of_directory(tmp_path).names == found.names
-    (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "empty.txt").write_text("\n  \n")
     for wanted, message in (
         (f"LOC={tmp_path}/empty.txt", "must hold a name a line"),
         ("places", "must be given as TYPE=FILE"),

@@ -147,7 +147,7 @@ def test_options():
 WEIGHTS = """
 import json, random, sys
 from pathlib import Path
-from biLM import InputError
+from biLM import InputError, load_bilm
 from biLM.hdf5 import open_hdf5
 from biLM.options import BiLMOptions
 from biLM.hdf5 import numbers
@@ -155,7 +155,7 @@ from biLM.weights import _check, _completed, _standard_names, rename_table
 
 path, seed, n_examples = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 options, sound, rng = BiLMOptions.read(path.with_name("options.json")), path.read_bytes(), random.Random(seed)
-spoilt, refused = path.with_name("spoilt.hdf5"), 0
+spoilt, refused, loaded = path.with_name("spoilt.hdf5"), 0, 0
 for number in range(n_examples):
     content = bytearray(sound)
     for _ in range(rng.randint(1, 8)):
@@ -170,9 +170,12 @@ for number in range(n_examples):
             _check(spoilt, _completed(options, datasets), datasets)
             for row in rename_table(options):
                 numbers(spoilt, row.name, datasets[row.name])
+        if number % 40 == 0:  # a network takes its time
+            load_bilm(spoilt, initial_state="zero")
+            loaded += 1
     except InputError:
         refused += 1
-print(json.dumps({"tried": n_examples, "refused": refused}))
+print(json.dumps({"tried": n_examples, "refused": refused, "loaded": loaded}))
 """
 
 
@@ -185,3 +188,4 @@ def test_weights(tmp_path):
     assert found.returncode == 0, (found.returncode, found.stderr[-2000:])
     counted = json.loads(found.stdout)
     assert 0 < counted["refused"] <= counted["tried"]
+    assert counted["loaded"] > 0

@@ -1,8 +1,10 @@
 """Nothing needs a network, and nothing looks for one: commands run in a network namespace that has no interface."""
 
+import errno
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 
@@ -55,6 +57,35 @@ def run(prefix, folder, *command, stdin: str = "") -> str:
 def test_the_namespace_has_no_network(cut_off):
     code = "import socket; s = socket.socket(); s.settimeout(2); print(s.connect_ex(('192.0.2.1', 80)))"
     assert run(cut_off, PROJECT, "-c", code).strip() == "101"  # ENETUNREACH
+
+
+@pytest.mark.parametrize("name", ["192.0.2.1", "example.org"])
+def test_every_test_is_cut_off(name):
+    """See `conftest.cut_off`."""
+    with pytest.raises(OSError) as refused:
+        socket.create_connection((name, 80), timeout=2)
+    assert refused.value.errno == errno.ENETUNREACH
+
+
+def test_vectors_and_another_report(cut_off, workplace):
+    (workplace / "text.txt").write_text("Ada Lund left Oslo .\n")
+    run(cut_off, workplace, "-m", "biLM", "embed", str(PROJECT / "data" / "bilm"), "text.txt", "vectors.hdf5")
+    run(cut_off, workplace, "-m", "ner_elmo", "report", "model", "--test", "x.conll", "--out", "again.html")
+    assert (workplace / "vectors.hdf5").is_file() and (workplace / "again.html").is_file()
+
+
+RAY = """
+import os
+from ner_elmo.scaling.pool import ray_started
+os.environ.pop("RAY_USAGE_STATS_ENABLED", None)
+with ray_started(None, 1, 0) as ray:
+    print(ray.get(ray.remote(lambda: os.environ["RAY_USAGE_STATS_ENABLED"]).remote()))
+"""
+
+
+def test_ray_reports_no_usage(tmp_path):
+    pytest.importorskip("ray", reason="needs the extra `scale`", exc_type=ImportError)
+    assert run([], tmp_path, "-c", RAY) == "0\n"
 
 
 def test_training_and_prediction(cut_off, workplace):
