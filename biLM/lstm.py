@@ -5,24 +5,29 @@ Time runs forward in here: whoever wants the backward direction reverses each se
 
 from __future__ import annotations
 
+import math
+
 import keras
 from keras import ops
 
 from biLM.options import LSTMOptions
+
+GATES = "ijfo"  # input, new, forget, output: their order in weights.hdf5
 
 
 @keras.saving.register_keras_serializable("biLM")
 class ProjectedLSTMCell(keras.layers.Layer):
     """One step of an LSTM whose output is projected, with clipping.
 
-        i, j, f, o = split([x ; h] W + b)
+        i, j, f, o = [x ; h] W_g + b_g, with a W and a b for each gate
         c' = clip(sigmoid(f + 1) * c + sigmoid(i) * tanh(j), cell_clip)
         h' = clip((sigmoid(o) * tanh(c')) P, proj_clip)
 
     Without a projection (`projection_dim == dim`) h' is the unprojected output and `proj_clip` does not apply.
 
     Call: x (B, P), states [h (B, P), c (B, H)] -> h' (B, P), [h', c'].
-    Source: Sak et al. 2014; gate order and the constant 1 of the forget gate as in TensorFlow's LSTMCell.
+    Source: Sak et al. 2014; gate order and the constant 1 of the forget gate as in TensorFlow's LSTMCell. There one matrix
+    holds all gates; apart, each product goes through its bias and its sigmoid or tanh while it is in the processor's cache.
     """
 
     def __init__(self, options: LSTMOptions, **kwargs):
@@ -33,21 +38,30 @@ class ProjectedLSTMCell(keras.layers.Layer):
 
     def build(self, input_shape):
         dim, projection_dim = self.options.dim, self.options.projection_dim
-        self.kernel = self.add_weight((input_shape[-1] + projection_dim, 4 * dim), "glorot_uniform", name="kernel")
-        self.bias = self.add_weight((4 * dim,), "zeros", name="bias")
+        n_rows = input_shape[-1] + projection_dim
+        limit = math.sqrt(6 / (n_rows + 4 * dim))  # Glorot's, of the one matrix
+        uniform = keras.initializers.RandomUniform(-limit, limit)
+        self.kernels = [self.add_weight((n_rows, dim), uniform, name=f"kernel_{gate}") for gate in GATES]
+        self.biases = [self.add_weight((dim,), "zeros", name=f"bias_{gate}") for gate in GATES]
         self.projection_kernel = None
         if self.options.has_projection:
             self.projection_kernel = self.add_weight((dim, projection_dim), "glorot_uniform", name="projection_kernel")
 
     def call(self, x, states):
         h, c = states
-        z = ops.matmul(ops.concatenate([x, h], axis=-1), self.kernel) + self.bias  # (B, 4H)
-        i, j, f, o = ops.split(z, 4, axis=-1)  # each (B, H)
-        c = _clip(ops.sigmoid(f + 1.0) * c + ops.sigmoid(i) * ops.tanh(j), self.options.cell_clip)
+        both = ops.concatenate([x, h], axis=-1)
+        # ops.add, which TensorFlow can fuse with the product, where `+` stays apart
+        i, j, f, o = (ops.add(ops.matmul(both, w), b) for w, b in zip(self.kernels, self._biases(), strict=True))  # (B, H)
+        c = _clip(ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(j), self.options.cell_clip)
         h = ops.sigmoid(o) * ops.tanh(c)
         if self.projection_kernel is not None:
             h = _clip(ops.matmul(h, self.projection_kernel), self.options.proj_clip)  # (B, P)
         return h, [h, c]
+
+    def _biases(self):
+        """Of the gates, with the forget gate's constant."""
+        i, j, f, o = self.biases
+        return i, j, f + 1.0, o
 
 
 def _clip(x, limit: float):

@@ -26,14 +26,25 @@ from biLM.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Row:
-    """One dataset of the file: its name and shape, and the path of the variable that it holds."""
+    """One dataset of the file: its name and shape, and the path of the variable that it holds, or of a list of them that
+    stand side by side in it."""
 
     name: str
     shape: tuple[int, ...]
     path: str
 
-    def variable(self, bilm: BiLM) -> Any:
-        return reduce(_step, self.path.split("."), bilm)
+    def variables(self, bilm: BiLM) -> list[Any]:
+        found = reduce(_step, self.path.split("."), bilm)
+        return found if isinstance(found, list) else [found]
+
+    def read(self, bilm: BiLM) -> np.ndarray:
+        """What the dataset shall hold."""
+        return np.concatenate([np.asarray(variable) for variable in self.variables(bilm)], axis=-1).reshape(self.shape)
+
+    def assign(self, bilm: BiLM, array: np.ndarray) -> None:
+        variables = self.variables(bilm)
+        for variable, part in zip(variables, np.split(array, len(variables), axis=-1), strict=True):
+            variable.assign(part.reshape(variable.shape))
 
 
 def _step(item: Any, name: str) -> Any:
@@ -62,8 +73,8 @@ def rename_table(options: BiLMOptions) -> Iterator[Row]:
     for d in range(options.n_directions):
         for i in range(lstm.n_layers):
             file, cell = f"RNN_{d}/RNN/MultiRNNCell/Cell{i}/LSTMCell", f"directions.{d}.layers.{i}.cell"
-            yield Row(f"{file}/W_0", (2 * projection_dim, 4 * dim), f"{cell}.kernel")
-            yield Row(f"{file}/B", (4 * dim,), f"{cell}.bias")
+            yield Row(f"{file}/W_0", (2 * projection_dim, 4 * dim), f"{cell}.kernels")
+            yield Row(f"{file}/B", (4 * dim,), f"{cell}.biases")
             if lstm.has_projection:
                 yield Row(f"{file}/W_P_0", (dim, projection_dim), f"{cell}.projection_kernel")
 
@@ -153,7 +164,7 @@ def save_bilm(bilm: BiLM, directory: str | Path, dtype: str = "float32") -> Path
     with new_hdf5(path) as file:
         for row in rows:
             kind = "float32" if row.name.startswith("initial_state") else dtype
-            file[row.name] = np.asarray(row.variable(bilm)).reshape(row.shape).astype(kind)
+            file[row.name] = row.read(bilm).astype(kind)
     bilm.options.write(directory / "options.json")
     if bilm.vocabulary is not None:
         bilm.vocabulary.write(directory / "vocab.txt")
@@ -196,6 +207,4 @@ def _check(path: Path, options: BiLMOptions, datasets: dict[str, h5py.Dataset]) 
 
 def _assign(bilm: BiLM, path: Path, rows: Any, datasets: dict[str, h5py.Dataset]) -> None:
     for row in rows:
-        array = finite(path, row.name, numbers(path, row.name, datasets[row.name])[: row.shape[0]])
-        variable = row.variable(bilm)
-        variable.assign(array.reshape(variable.shape))
+        row.assign(bilm, finite(path, row.name, numbers(path, row.name, datasets[row.name])[: row.shape[0]]))

@@ -35,8 +35,8 @@ def add(commands) -> None:
     luck.add_argument("a", type=Path, metavar="A", help="model directory")
     luck.add_argument("b", type=Path, metavar="B", help="model directory")
     luck.add_argument(
-        "files", nargs="*", metavar="FILE", help="annotated files that neither was trained on; when not given, the test files "
-        "that both were scored on, read as then",
+        "files", nargs="*", metavar="FILE",
+        help="annotated files that neither was trained on; the test files that both were scored on when not given",
     )  # fmt: skip
     luck.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"of randomisation. Default: {ROUNDS:,}.")
     luck.add_argument("--json", action="store_true", help="one JSON line")

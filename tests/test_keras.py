@@ -68,11 +68,9 @@ def test_a_model_loads_where_only_the_packages_were_imported(small_weights, data
         assert out.splitlines()[-1] == "['ids', 'elmo', 'emissions', 'tags', 'crf']", out
 
 
-def test_code_in_a_model_file_is_refused(small_weights, tmp_path):
+def test_code_in_a_model_file_is_refused(tmp_path):
     """Keras refuses it, and importing this package does not change that."""
-    ids = keras.Input((None, 50), dtype="int32")
-    vectors = ElmoEmbedding(load_bilm(small_weights))(ids)
-    model = keras.Model(ids, keras.layers.Lambda(lambda x: 2 * x)(vectors))
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Lambda(lambda x: 2 * x)])
     model.save(tmp_path / "model.keras")
     with pytest.raises(ValueError, match="Lambda.*unsafe"):
         keras.models.load_model(tmp_path / "model.keras")

@@ -79,7 +79,8 @@ import os
 from ner_elmo.scaling.pool import ray_started
 os.environ.pop("RAY_USAGE_STATS_ENABLED", None)
 with ray_started(None, 1, 0) as ray:
-    print(ray.get(ray.remote(lambda: os.environ["RAY_USAGE_STATS_ENABLED"]).remote()))
+    found = ray.get(ray.remote(lambda: os.environ["RAY_USAGE_STATS_ENABLED"]).remote())
+print(found)
 """
 
 

@@ -97,7 +97,7 @@ def test_weights_that_are_not_finite_after_the_last_batch_are_not_kept(monkeypat
 
 def test_weights_of_a_bilm_that_are_not_finite_after_the_last_step_are_not_kept(eager, tmp_path):
     training = new_run(tmp_path, max_steps=1)
-    variable = training.model.bilm.directions[0].layers[0].cell.bias
+    variable = training.model.bilm.directions[0].layers[0].cell.biases[0]
     training.model.train_on_batch = spoiling(training.model.train_on_batch, variable)
     with pytest.raises(InputError, match="the weights are not finite at step 1. Lower --learning-rate"):
         training.go_on()
