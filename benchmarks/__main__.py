@@ -31,7 +31,7 @@ from biLM.startup import start_keras
 from ner_elmo.readers import read_sentences
 
 PROJECT = Path(__file__).resolve().parent.parent
-SHAPES = {"small": 1024, "medium": 256, "original": 128}  # sentences that are embedded
+SHAPES = {"small": 1024, "medium": 512, "original": 512}  # sentences that are embedded: fewer make no full batches
 RATES = ("tokens_per_second", "predict_words_per_s")  # by any of these names
 
 
