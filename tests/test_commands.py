@@ -296,6 +296,18 @@ def test_seeds_baseline_and_learning_curve(workplace, inside, monkeypatch):
     assert (workplace / "model3" / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_search_as_a_command(workplace, inside):
+    pytest.importorskip("optuna", reason="optuna is an extra")
+    files = ("--train", "train.conll", "--dev", "dev.conll", "--test", "dev.conll", "--output", "tuned")
+    words = ("train", *files, "--elmo", "none", "--epochs", "1", "--hidden-size", "4", "--tune-options", '["learning_rate"]')
+    inside(*words, "--tune", "1")
+    journal = (workplace / "tuned.tune.jsonl").read_text()
+    out, _ = inside(*words, "--tune", "2", "--overwrite")  # goes on
+    assert (workplace / "tuned.tune.jsonl").read_text().startswith(journal)
+    assert NerTagger.load(workplace / "tuned") is not None
+    assert "tuned" in out
+
+
 def test_seeds_that_are_done_outlive_a_later_one(monkeypatch):
     score = SimpleNamespace(strict=SimpleNamespace(f1=0.4))
 

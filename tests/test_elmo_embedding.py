@@ -71,6 +71,18 @@ def test_layer_norm_counts_real_positions_only():
     np.testing.assert_allclose(found[mask], expected[mask], atol=1e-4)
 
 
+def test_a_mix_of_some_layers_is_theirs_alone():
+    rng = np.random.default_rng(0)
+    activations = rng.normal(size=(2, 3, 4, 6)).astype(np.float32)
+    mix = ScalarMix(layers=(0, 1))
+    mix.build(activations.shape)
+    mix.w.assign([0.3, -0.7])
+    mix.gamma.assign(1.5)
+    shares = np.exp([0.3, -0.7]) / np.exp([0.3, -0.7]).sum()
+    expected = 1.5 * (shares[0] * activations[:, 0] + shares[1] * activations[:, 1])
+    np.testing.assert_allclose(np.asarray(mix(activations)), expected, atol=1e-6)
+
+
 def test_layers_out_of_range_are_refused():
     with pytest.raises(InputError, match=r"`layers` must be numbers from 0 to 2. Received: \(3,\)"):
         ScalarMix(layers=(3,))(np.zeros((1, 3, 2, 4), np.float32))

@@ -90,3 +90,16 @@ def test_figures_of_each_epoch(tmp_path, quiet):
     header, *rows = (tmp_path / "model" / "history.csv").read_text().splitlines()
     assert header == "epoch,loss,dev_precision,dev_recall,dev_f1,best,seconds"
     assert [float(row.split(",")[1]) for row in rows] == pytest.approx(losses, rel=1e-4)
+
+
+def test_shares_of_a_learning_curve_are_as_large_as_they_say_and_each_is_part_of_the_next():
+    text = [Sentence((f"w{number}",), (), f"x:{number}") for number in range(40)]
+    material = experiment.Material(text, text[:1], (), [])
+    parts = [material.part(share, seed=3).train for share in experiment.SHARES]
+    assert experiment.SHARES == (0.1, 0.25, 0.5, 1.0)
+    assert [len(part) for part in parts] == [4, 10, 20, 40]
+    for smaller, larger in zip(parts, parts[1:], strict=False):
+        assert set(smaller) < set(larger)
+        assert smaller == [sentence for sentence in larger if sentence in smaller]  # in the order of the file
+    assert material.part(0.25, seed=4).train != parts[1]
+    assert len(material.part(0.001, seed=3).train) == 1

@@ -1,7 +1,14 @@
 """A model directory in a spaCy pipeline."""
 
+import importlib
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import entry_points
+
 import pytest
 import spacy
+from conftest import PROJECT
 
 import ner_elmo.spacy_component  # noqa: F401  what the entry point does where the project is installed
 from biLM import InputError
@@ -63,6 +70,18 @@ def test_a_saved_pipeline_holds_the_model(pipeline, tmp_path, small_model):
     pipeline.to_disk(tmp_path / "pipeline")
     loaded = spacy.load(tmp_path / "pipeline", config={"components.ner_elmo.model": "no longer there"})
     assert found(loaded(TEXT)) == found(pipeline(TEXT))
+
+
+def test_the_entry_point_is_the_factory():
+    """What spaCy looks up where the project is installed."""
+    points = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["entry-points"]["spacy_factories"]
+    assert points == {"ner_elmo": "ner_elmo.spacy_component:make"}
+    module, name = points["ner_elmo"].split(":")
+    assert callable(getattr(importlib.import_module(module), name))
+    code = "import spacy; nlp = spacy.blank('en'); print(nlp.add_pipe('ner_elmo', config={'model': 'x'}).model)"
+    (found,) = (point for point in entry_points(group="spacy_factories") if point.name == "ner_elmo")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (found.value, done.returncode) == (points["ner_elmo"], 0), done.stderr
 
 
 def test_what_is_no_model_is_said():

@@ -1,6 +1,8 @@
 """Suspected label errors: folds hide a sentence from its own tagger, and planted errors are found."""
 
+import json
 import random
+import re
 
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ from biLM import InputError
 from ner_elmo.__main__ import parser
 from ner_elmo.config import TrainConfig
 from ner_elmo.entities import Span, TagSet
-from ner_elmo.readers import Sentence
+from ner_elmo.formats.document import from_tokens
+from ner_elmo.formats.table import write
+from ner_elmo.readers import Sentence, read_sentences
 from ner_elmo.suspects import Labels, Suspect, find_suspects, folds, suspects
 
 PEOPLE = ["Ada Lund", "Tomas Brandt", "Ines Okafor", "Olu Adeyemi", "Mira Castellanos", "Jonas Weir"]
@@ -51,22 +55,30 @@ def with_errors(sentences: list[Sentence], n: int, seed: int = 1) -> tuple[list[
 
 
 @pytest.mark.slow
-def test_planted_errors_are_found():
+def test_planted_errors_are_found(tmp_path, capsys):
+    """By the command, from file to file."""
     pytest.importorskip("cleanlab", reason="the extra `suspects` is not installed")
     sentences, planted = with_errors(corpus(300), 15)
+    file = tmp_path / "made.conll"
+    write([from_tokens(sentence.tokens, sentence.spans, "") for sentence in sentences], file, "conll")
+    assert [(one.tokens, one.spans) for one in read_sentences(file)] == [(one.tokens, one.spans) for one in sentences]
+    number_of = {one.where: number for number, one in enumerate(read_sentences(file))}
     # one batch an epoch, always of the same shape: TensorFlow traces once a fold, which is most of this test's time
-    config = TrainConfig(
-        elmo="none", hidden_size=24, word_dim=24, epochs=110, learning_rate=0.01, dropout=0.2, batch_size=512
-    )
-    seen = []
-    found = find_suspects(config, sentences, n_folds=2, report=lambda done, total: seen.append((done, total)))
-    assert [suspect.score for suspect in found] == sorted(suspect.score for suspect in found)
-    tokens = [(suspect.where, token) for suspect in found for token in range(suspect.start, suspect.end)]
+    network = ("--elmo", "none", "--hidden-size", 24, "--word-dim", 24, "--dropout", 0.2)
+    training = ("--epochs", 110, "--learning-rate", 0.01, "--batch-size", 512, "--folds", 2)
+    run(file, *network, *training, "--out", tmp_path / "found.jsonl", "--top", 3)
+    out, said = capsys.readouterr()
+    found = [json.loads(line) for line in (tmp_path / "found.jsonl").read_text().splitlines()]
+    assert f"{len(found)} suspects in " in said and said.rstrip().endswith("of 300 sentences")
+    shown = re.findall(r"^(\d\.\d{4}) ", out, re.MULTILINE)
+    assert shown == [f"{row['score']:.4f}" for row in found[:3]]
+    scores = [row["score"] for row in found]
+    assert scores == sorted(scores)
+    tokens = [(f"made.conll:{number_of[row['where']]}", token) for row in found for token in range(row["start"], row["end"])]
     hits = len(planted.intersection(tokens))
     by_chance = len(planted) / sum(len(sentence.tokens) for sentence in sentences)  # of the tokens, one drawn at random
     assert hits >= 0.7 * len(planted)
     assert hits / len(tokens) >= 0.4 > 20 * by_chance
-    assert seen[-1][0] == seen[-1][1]
 
 
 def test_a_sentence_and_its_copies_share_a_fold():
