@@ -22,7 +22,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 SHARED = PROJECT.parent / "shared"
 
 
-def cut_off(event: str, arguments: tuple) -> None:
+def loopback_alone(event: str, arguments: tuple) -> None:
     """Lets Python reach this machine alone, whatever a test or a library tries: for it the network is down."""
     if event == "socket.connect" and isinstance(arguments[1], tuple):
         host = arguments[1][0]
@@ -38,7 +38,7 @@ def cut_off(event: str, arguments: tuple) -> None:
     raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH), str(host))
 
 
-sys.addaudithook(cut_off)
+sys.addaudithook(loopback_alone)
 
 
 @pytest.fixture(scope="session")

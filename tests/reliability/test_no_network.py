@@ -61,7 +61,7 @@ def test_the_namespace_has_no_network(cut_off):
 
 @pytest.mark.parametrize("name", ["192.0.2.1", "example.org"])
 def test_every_test_is_cut_off(name):
-    """See `conftest.cut_off`."""
+    """See `conftest.loopback_alone`."""
     with pytest.raises(OSError) as refused:
         socket.create_connection((name, 80), timeout=2)
     assert refused.value.errno == errno.ENETUNREACH
