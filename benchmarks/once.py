@@ -37,22 +37,21 @@ def embedding(args: argparse.Namespace) -> dict:
     """`BiLM.embed` of a text. tokens: distinct ones encoded a second. lstm_share: arithmetic that the LSTMs need for the
     text's tokens, without padding, a second, over the machine's rate in matrix products."""
     from biLM import load_bilm
-    from biLM.batching import batches_by_length
 
     text = [sentence for sentence in read_sentences([args.text]) if 3 <= len(sentence) <= 60][: args.limit]
     bilm = load_bilm(args.weights)
     for part in (8, 7, 6):  # of all sizes: the third is compiled for any
-        bilm.embed(text[: max(1, len(text) // part)], args.batch_size)
+        bilm.embed(text[: max(1, len(text) // part)])
     begin = time.perf_counter()
-    bilm.embed(text, args.batch_size)
+    bilm.embed(text)
     seconds = time.perf_counter() - begin
     table, distinct = bilm.token_table(), list({token for sentence in text for token in sentence})
     begin = time.perf_counter()
     table.add(distinct)
     encoding = time.perf_counter() - begin
     begin = time.perf_counter()
-    for positions in batches_by_length(list(map(len, text)), args.batch_size):
-        bilm.embed_batch([text[position] for position in positions], table)
+    for _ in bilm.embed_in_batches(text, table=table):
+        pass
     reading = time.perf_counter() - begin
     n_tokens = sum(map(len, text))
     return {
@@ -287,7 +286,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     names = parser.add_subparsers(dest="name", required=True)
     options = {
         weights: ("--shape", "--out"),
-        embedding: ("--weights", "--text", "--limit", "--batch-size"),
+        embedding: ("--weights", "--text", "--limit"),
         training: ("--shape", "--text", "--steps", "--negatives", "--vocabulary"),
         epoch: ("--weights", "--annotated", "--limit"),
         prediction: ("--model", "--annotated", "--limit"),

@@ -14,6 +14,7 @@ POSITIONS_PER_SENTENCE = 64  # batch_size sentences of that length, marks and pa
 ROWS_OF_A_STEP, POSITIONS_OF_A_CALL = 12, 70  # measured for the bundled biLM and a tagger on it, two cores
 SHAPE_STEP = {"jax": 16}  # JAX compiles every new shape: lengths are rounded up to multiples, counts to powers of two
 Item = TypeVar("Item")
+Activations = TypeVar("Activations", np.ndarray, list[np.ndarray])
 
 
 def batches_by_length(lengths: Sequence[int] | np.ndarray, batch_size: int) -> Iterator[list[int]]:
@@ -57,27 +58,32 @@ def few_counts(count: int) -> int:
     return count if step == 1 else max(step, 1 << (count - 1).bit_length())
 
 
-def require_finite(activations: np.ndarray, sentences: Sequence[Sequence[str]]) -> np.ndarray:
-    """Activations (B, L+1, T, D) as they are. Raises InputError, with layer and sentence, for NaN and infinity."""
+def require_finite(activations: Activations, sentences: Sequence[Sequence[str]]) -> Activations:
+    """Activations (L+1, T, D) of each sentence, or (B, L+1, T, D), as they are. Raises InputError, with layer and sentence,
+    for NaN and infinity."""
+    parts = [activations] if isinstance(activations, np.ndarray) else activations
     with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(np.sum(activations)):  # faster, and finite where all of them are small
+        if all(np.isfinite(np.sum(part)) for part in parts):  # faster, and finite where all of them are small
             return activations
-    wrong = np.argwhere(~np.isfinite(activations).all(axis=-1))
-    if len(wrong):
-        row, layer, position = wrong[0]
-        text = " ".join(sentences[row])[:60] if row < len(sentences) else ""
-        raise InputError(
-            f"the biLM's layer {layer} is not finite at token {position + 1} of {text!r}. Are these its weights and options?"
-        )
+    for part, sentence in zip(activations, sentences, strict=False):
+        wrong = np.argwhere(~np.isfinite(part).all(axis=-1))
+        if len(wrong):
+            layer, position = wrong[0]
+            raise InputError(
+                f"the biLM's layer {layer} is not finite at token {position + 1} of {' '.join(sentence)[:60]!r}. "
+                "Are these its weights and options?"
+            )
     return activations
 
 
-def in_order(batches: Iterable[tuple[list[int], np.ndarray]], sentences: Sequence[Sequence[str]]) -> list[np.ndarray]:
+def in_order(
+    batches: Iterable[tuple[list[int], Sequence[np.ndarray] | np.ndarray]], sentences: Sequence[Sequence[str]]
+) -> list[np.ndarray]:
     """Activations (L+1, T, D) of sentences in their order, from those of `embed_in_batches`; T = 0 gives an empty array."""
     activations: list[np.ndarray] = [np.empty(0)] * len(sentences)
     for positions, batch in batches:
         for row, position in enumerate(positions):
-            activations[position] = batch[row, :, : len(sentences[position])].copy()
+            activations[position] = batch[row][:, : len(sentences[position])]
     return activations
 
 

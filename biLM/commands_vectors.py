@@ -22,7 +22,12 @@ def add(commands) -> None:
     embed.add_argument("--layers", choices=("all", "top", "average", "mix"), default="all", help="Default: all.")
     embed.add_argument("--mix", type=float, nargs="+", metavar="X", help="for --layers mix, the weight of each layer")
     embed.add_argument("--gamma", type=float, default=1.0, metavar="X", help="for --layers mix, its scale. Default: 1.")
-    embed.add_argument("--batch-size", type=int, default=64, metavar="N", help="Default: 64.")
+    embed.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="64 positions each go together. Default: 64, or dim / 8 where that is more.",
+    )
     embed.add_argument("--stateful", action="store_true", help="carry the state from batch to batch, as the reference does")
     embed.add_argument("--no-sentence-to-index", action="store_true", help="leave the map from sentence to key out")
     embed.set_defaults(run=_embed)
@@ -86,7 +91,8 @@ def _load(args: argparse.Namespace, stateful: bool = False):
 
 
 def _embed(args: argparse.Namespace) -> None:
-    _require_one("--batch-size", args.batch_size)
+    if args.batch_size is not None:
+        _require_one("--batch-size", args.batch_size)
     bilm = _load(args, args.stateful)
 
     from biLM.embed import Mix, dump

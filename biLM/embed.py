@@ -43,7 +43,7 @@ def dump(
     target: str | Path,
     layers: str = "all",
     mix: Mix | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     sentence_to_index: bool = True,
     report: Report = lambda done, total: None,
 ) -> int:
@@ -98,13 +98,13 @@ def _chunks(source: str | Path) -> Iterator[list[str]]:
 
 
 def _embedded(
-    bilm: BiLM, sentences: Sequence[Sequence[str]], batch_size: int, table: TokenTable
+    bilm: BiLM, sentences: Sequence[Sequence[str]], batch_size: int | None, table: TokenTable
 ) -> Iterator[tuple[int, np.ndarray]]:
     real = [number for number, sentence in enumerate(sentences) if sentence]
     for positions, batch in bilm.embed_in_batches([sentences[number] for number in real], batch_size, table):
         for row, position in enumerate(positions):
             number = real[position]
-            yield number, batch[row, :, : len(sentences[number])]
+            yield number, batch[row][:, : len(sentences[number])]
 
 
 def _select(activations: np.ndarray, layers: str, mix: Mix | None) -> np.ndarray:

@@ -57,7 +57,7 @@ def occurrences(
                     number, tokens = lines[place]
                     chosen = [k for k, token in enumerate(tokens) if words is None or token in words]
                     found += [Occurrence(tokens[k], number, k, snippet(tokens, k)) for k in chosen]
-                    vectors.append(batch[row, layer, chosen])
+                    vectors.append(batch[row][layer, chosen])
             if found:
                 yield found, np.concatenate(vectors)
 

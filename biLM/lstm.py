@@ -1,6 +1,6 @@
 """The LSTM with projection, and the residual stack of them that reads one direction.
 
-Time runs forward in here: whoever wants the backward direction reverses each sentence over its own length first.
+Time runs forward in the stack: whoever wants the backward direction reverses each sentence over its own length first.
 """
 
 from __future__ import annotations
@@ -117,3 +117,11 @@ class LSTMStack(keras.layers.Layer):
         rows, steps = x.shape[:2]
         output = keras.KerasTensor((rows, steps, self.options.projection_dim), dtype=self.compute_dtype)
         return [output] * len(states), states
+
+
+def reverse(token_index):
+    """Each row reversed over its own length; the padding stays at the end. Shape: (B, N) -> (B, N)."""
+    lengths = ops.sum(ops.cast(token_index > 0, "int32"), axis=1, keepdims=True)
+    position = ops.expand_dims(ops.arange(ops.shape(token_index)[1]), 0)
+    source = ops.where(position < lengths, lengths - 1 - position, position)
+    return ops.take_along_axis(token_index, source, axis=1)

@@ -18,12 +18,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from biLM.batching import batches_by_length, few_counts, filled, in_order, require_finite, shape_step
+from biLM.batching import few_counts, filled, in_order, require_finite, shape_step
 from biLM.char_cnn import CharacterEncoder
-from biLM.characters import BEGIN_TOKEN, END_TOKEN, N_FIXED_ROWS, CharacterInput, deduplicate, numbered
+from biLM.characters import BEGIN_TOKEN, END_TOKEN, N_FIXED_ROWS, CharacterInput, deduplicate, numbered, round_up
 from biLM.errors import InputError
-from biLM.lstm import LSTMStack
+from biLM.lstm import LSTMStack, reverse
 from biLM.options import BiLMOptions
+from biLM.packing import large_batches, read_packed
 from biLM.token_table import CAPACITY, TokenTable
 from biLM.vocabulary import Vocabulary, WordInput
 
@@ -67,7 +68,7 @@ class BiLM(keras.Model):
         `{"activations": (B, L+1, T, D) float32, "mask": (B, T) bool}`. Layer 0 is the token vector, twice; layer k is
         [forward_k ; backward_k]. Positions where the mask is False hold 0. A forward-only model has D = P.
         `"vectors"` (U, P), made before, may stand in the place of "characters"; without "token_index" the result is the
-        vectors (U, P) of the characters.
+        vectors (U, P) of the characters. `{"x", "states"}` is what `biLM.packing` asks for.
 
     Example: `load_bilm("weights.hdf5").embed([["A", "sentence", "."]])[0].shape == (3, 3, 1024)`.
     """
@@ -146,6 +147,9 @@ class BiLM(keras.Model):
     # -- tensors -------------------------------------------------------------------------------------------------
 
     def call(self, inputs, training=False):
+        if "x" in inputs:
+            read = [stack(x, s) for stack, x, s in zip(self.directions, inputs["x"], inputs["states"], strict=False)]
+            return {"layers": [outputs for outputs, _ in read], "states": [states for _, states in read]}
         vectors = inputs["vectors"] if "vectors" in inputs else self.encoder(inputs["characters"])
         if "token_index" not in inputs:
             return vectors
@@ -232,20 +236,22 @@ class BiLM(keras.Model):
         """A table of token vectors for `embed_in_batches`; good as long as the biLM's weights stay as they are."""
         return TokenTable(self.token_vectors, self.options.lstm.projection_dim, capacity)
 
-    def embed(self, sentences: Sequence[Sentence], batch_size: int = 64) -> list[np.ndarray]:
+    def embed(self, sentences: Sequence[Sentence], batch_size: int | None = None) -> list[np.ndarray]:
         """Activations of tokenised sentences, in their order: float32 (L+1, T, D) each; T = 0 gives an empty array."""
         return in_order(self.embed_in_batches(sentences, batch_size), sentences)
 
     def embed_in_batches(
-        self, sentences: Sequence[Sentence], batch_size: int = 64, table: TokenTable | None = None
-    ) -> Iterator[tuple[list[int], np.ndarray]]:
-        """Yields (positions in `sentences`, activations (B, L+1, T, D)), shortest sentences first.
+        self, sentences: Sequence[Sentence], batch_size: int | None = None, table: TokenTable | None = None
+    ) -> Iterator[tuple[list[int], Sequence[np.ndarray] | np.ndarray]]:
+        """Yields (positions in `sentences`, activations (L+1, T, D) of each), shortest sentences first.
 
         Arguments:
-            batch_size: a batch holds as many sentences as fit into `batch_size * 64` positions, padding included, but one
-                at least. With `stateful=True`: `batch_size` sentences, as they come.
+            batch_size: a batch holds as many sentences as fit into `batch_size * 64` positions, marks included, but one at
+                least. None: 64, or dim / 8 where that is more: each step reads all weights, and many rows share the cost.
+                With `stateful=True`: `batch_size` sentences, as they come.
             table: of the vectors of tokens met before; a new one when None.
         """
+        batch_size = batch_size or max(64, self.options.lstm.dim // 8)
         if self.stateful:
             for start in range(0, len(sentences), batch_size):
                 positions = list(range(start, min(start + batch_size, len(sentences))))
@@ -253,13 +259,40 @@ class BiLM(keras.Model):
             return
         table = self.token_table() if table is None else table
         table.add(list(dict.fromkeys(token for sentence in sentences for token in sentence)))
-        for positions in batches_by_length(list(map(len, sentences)), batch_size):
-            yield positions, self.embed_batch([sentences[position] for position in positions], table)
+        for positions in large_batches(list(map(len, sentences)), batch_size):
+            yield positions, self._embed_alone([sentences[position] for position in positions], table)
 
     def embed_batch(self, sentences: Sequence[Sentence], table: TokenTable) -> np.ndarray:
-        """Activations of a batch, each sentence from the initial state. Shape: (B, L+1, T, D)."""
-        activations = self.predict_on_batch(self.look_up(sentences, table))["activations"][: len(sentences)]
+        """Activations of a batch, each sentence from the initial state, 0 in the padding. Shape: (B, L+1, T, D)."""
+        n_tokens = round_up(max(map(len, sentences), default=0) + 2, shape_step()) - 2
+        activations = np.zeros((len(sentences), self.n_layers, n_tokens, self.width), np.float32)
+        starts = np.arange(len(sentences)) * self.n_layers * n_tokens
+        self._embed(sentences, table, activations, starts, np.full(len(sentences), n_tokens))
         return require_finite(activations, sentences)
+
+    def _embed_alone(self, sentences: Sequence[Sentence], table: TokenTable) -> list[np.ndarray]:
+        """Activations (L+1, T, D) of each sentence, without padding."""
+        lengths = np.array(list(map(len, sentences)), int)
+        ends = np.cumsum(self.n_layers * lengths)
+        activations = np.empty((int(ends[-1]), self.width), np.float32)
+        self._embed(sentences, table, activations, ends - self.n_layers * lengths, lengths)
+        parts = zip(np.split(activations, ends[:-1]), lengths, strict=True)
+        return require_finite([part.reshape(self.n_layers, length, self.width) for part, length in parts], sentences)
+
+    def _embed(self, sentences, table, out: np.ndarray, starts: np.ndarray, stride: np.ndarray) -> None:
+        """Writes activations into `out`, taken as rows of D: layer k of token t of sentence s is row
+        `starts[s] + k * stride[s] + t`."""
+        order = np.array(sorted(range(len(sentences)), key=lambda position: -len(sentences[position])), int)
+        inputs = self.look_up([sentences[position] for position in order], table)
+        vectors, token_index = inputs["vectors"], inputs["token_index"]
+        rows = out.reshape(-1, self.options.n_directions, self.options.lstm.projection_dim)
+        sentence, token = np.nonzero(token_index[:, 2:])
+        rows[starts[order[sentence]] + token] = vectors[token_index[sentence, token + 1]][:, None]
+        if self.top_layer:
+            states = [layers[: self.top_layer] for layers in self.expand_states(1)]
+            for found in read_packed(self.predict_on_batch, vectors, token_index, states):
+                sentence = order[found.row]
+                rows[starts[sentence] + found.layer * stride[sentence] + found.token, found.direction] = found.values
 
     def look_up(self, sentences: Sequence[Sentence], table: TokenTable) -> dict[str, np.ndarray]:
         """The input of a batch, its vectors from a table; filled up with empty sentences to one of few shapes."""
@@ -311,11 +344,3 @@ class BiLM(keras.Model):
             state[: len(sentences)] = new
         self._carried = carried
         return require_finite(outputs["activations"], sentences)
-
-
-def reverse(token_index):
-    """Each row reversed over its own length; the padding stays at the end. Shape: (B, N) -> (B, N)."""
-    lengths = ops.sum(ops.cast(token_index > 0, "int32"), axis=1, keepdims=True)
-    position = ops.expand_dims(ops.arange(ops.shape(token_index)[1]), 0)
-    source = ops.where(position < lengths, lengths - 1 - position, position)
-    return ops.take_along_axis(token_index, source, axis=1)

@@ -72,15 +72,15 @@ class HubBiLM:
     def token_table(self, capacity: int = 0) -> None:
         """A module computes its token vectors itself."""
 
-    def embed(self, sentences: Sequence[Sentence], batch_size: int = 64) -> list[np.ndarray]:
+    def embed(self, sentences: Sequence[Sentence], batch_size: int | None = None) -> list[np.ndarray]:
         """See `BiLM.embed`."""
         return in_order(self.embed_in_batches(sentences, batch_size), sentences)
 
     def embed_in_batches(
-        self, sentences: Sequence[Sentence], batch_size: int = 64, table: None = None
+        self, sentences: Sequence[Sentence], batch_size: int | None = None, table: None = None
     ) -> Iterator[tuple[list[int], np.ndarray]]:
-        """See `BiLM.embed_in_batches`."""
-        for positions in batches_by_length(list(map(len, sentences)), batch_size):
+        """See `BiLM.embed_in_batches`; 64 where no batch size is given."""
+        for positions in batches_by_length(list(map(len, sentences)), batch_size or 64):
             yield positions, self.embed_batch([sentences[position] for position in positions])
 
     def embed_batch(self, sentences: Sequence[Sentence], table: None = None) -> np.ndarray:

@@ -52,8 +52,8 @@ def token_vectors(
     tokens = [sentences[number].tokens for number in numbers]
     vectors: dict[int, np.ndarray] = {}  # (T, D) of each sentence
     for positions, batch in bilm.embed_in_batches(tokens, table=bilm.token_table()):
-        mixed = ops.convert_to_numpy(mix(batch)) if layer is None else batch[:, layer]
-        vectors |= {numbers[position]: row for position, row in zip(positions, mixed, strict=False)}
+        for position, row in zip(positions, batch, strict=True):
+            vectors[numbers[position]] = ops.convert_to_numpy(mix(row[None]))[0] if layer is None else row[layer]
     predicted = dict(zip(numbers, tagger.tag_sentences(tokens), strict=True))
     rows = [_row(sentences[number], position, predicted[number]) for number, position in places]
     return rows, np.stack([vectors[number][position] for number, position in places])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from biLM import InputError, load_bilm
 from biLM.batching import POSITIONS_PER_SENTENCE, batches_by_length, few_counts, filled
+from biLM.packing import large_batches, stretches
 from biLM.token_table import TokenTable
 
 TOKENS = st.text("abcdé😀", min_size=1, max_size=14)
@@ -36,8 +37,7 @@ def test_any_sentences_any_table_any_batch_equal_the_plain_call(bilm, sentences,
     for _ in range(2):  # the second time from the table
         for positions, batch in bilm.embed_in_batches(sentences, batch_size, table):
             for row, position in enumerate(positions):
-                found = batch[row][:, : len(sentences[position])]
-                np.testing.assert_allclose(found, plain(bilm, sentences[position]), atol=1e-5)
+                np.testing.assert_allclose(batch[row], plain(bilm, sentences[position]), atol=1e-5)
     assert len(table) <= capacity
 
 
@@ -78,6 +78,29 @@ def test_batches_hold_what_fits_and_everything_once():
     for batch in batches:
         positions = len(batch) * (max(lengths[position] for position in batch) + 2)
         assert positions <= 2 * POSITIONS_PER_SENTENCE or len(batch) == 1
+
+
+def test_large_batches_hold_what_fits_and_everything_once():
+    lengths = [3, 500, 1, 62, 3, 9, 62, 0]
+    batches = list(large_batches(lengths, 2))
+    assert [lengths[position] for batch in batches for position in batch] == sorted(lengths)
+    assert all(sum(lengths[position] + 2 for position in batch) <= 128 or len(batch) == 1 for batch in batches[:-1])
+    assert len(list(large_batches(lengths, 100))) == 1 and list(large_batches([], 2)) == []
+
+
+@given(st.lists(st.integers(0, 90), max_size=60))
+def test_stretches_read_everything_and_little_more(lengths):
+    lengths = np.array(sorted(lengths, reverse=True), int)
+    found = stretches(lengths)
+    assert [start for start, _, _ in found] == [0, *[stop for _, stop, _ in found[:-1]]][: len(found)]
+    covered = np.zeros_like(lengths)
+    for start, stop, rows in found:
+        assert start < stop
+        covered[:rows] += (np.minimum(lengths[:rows], stop) - start).clip(0)
+    np.testing.assert_array_equal(covered, lengths)
+    if keras.backend.backend() == "tensorflow":  # never dearer than one rectangle
+        computed = sum((stop - start) * rows + 70 for start, stop, rows in found)
+        assert computed <= lengths.max(initial=0) * (lengths > 0).sum() + 70 * bool(found)
 
 
 def test_sizes_are_few_where_shapes_are_compiled():

@@ -35,7 +35,7 @@ LEVELS = {
             "history",
             "checkpoint",
         ],
-        ["char_cnn", "lstm", "softmax", "row_table", "distribution", "hub_state"],
+        ["packing", "char_cnn", "lstm", "softmax", "row_table", "distribution", "hub_state"],
         ["model"],
         ["tfhub", "graph"],
         ["weights", "language_model", "training_inputs", "hub_export"],
