@@ -7,7 +7,7 @@ Each row compares commands that run in turn, round after round, in processes of 
 number is the median over the rounds, and a ratio the median of the rounds' ratios: the machine may be shared and its speed
 drifts. --peers is the folder of the other tools' scripts, which print a JSON line too, and PYTHON one that can run them.
 The text is the sample corpus, repeated, unless --text (tokenised, a sentence a line) and --annotated (a folder of train.*,
-dev.* and test.* files) name others.
+dev.* and test.* files) name others. All rows take hours: those that FILE holds are not measured again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from biLM.startup import start_keras
 from ner_elmo.readers import read_sentences
 
 PROJECT = Path(__file__).resolve().parent.parent
-SHAPES = {"small": 1024, "medium": 512, "original": 512}  # sentences that are embedded: fewer make no full batches
+SHAPES = {"small": (1024, 1024), "medium": (1024, 512), "original": (2048, 256)}  # sentences embedded by us and by others
 RATES = ("tokens_per_second", "predict_words_per_s")  # by any of these names
 
 
@@ -102,11 +102,13 @@ class Place:
 
 
 def embedding(place: Place, shape: str) -> Row:
-    weights, text, limit = place.weights(shape), place.text(), SHAPES[shape]
+    """By us as many as make full batches, by others as many as take them about a minute: their batches are of 32 and 64."""
+    weights, text, (limit, theirs_limit) = place.weights(shape), place.text(), SHAPES[shape]
     ours = place.once("embedding", "--weights", weights, "--text", text, "--limit", limit)
     row = {"ours": ours}
     for batch in (32, 64):
-        theirs = place.simple_elmo("embed", "--weights", weights, "--sentences", text, "--limit", limit, "--batch", batch)
+        size = ("--limit", theirs_limit, "--batch", batch)
+        theirs = place.simple_elmo("embed", "--weights", weights, "--sentences", text, *size)
         row |= {f"{name}, batch {batch}": command for name, command in theirs.items()}
     return Row(f"embedding, {shape}", row)
 
@@ -167,6 +169,13 @@ def sentence(place: Place) -> Row:
     return Row("one sentence, by tokens", {str(n): place.once(*command, n) for n in (20_000, 2_000)})
 
 
+def data(place: Place) -> Row:
+    commands = {
+        what: place.once("data", "--annotated", place.annotated("train"), "--what", what) for what in ("check", "convert")
+    }
+    return Row("an annotated file, one core", commands)
+
+
 def scale(place: Place) -> Row:
     """An actor a core, and one actor on all of them."""
     n_cores = len(os.sched_getaffinity(0))
@@ -202,6 +211,7 @@ ROWS: dict[str, Callable[[Place], Row]] = {
     "prediction.growth": prediction_growth,
     "serving": serving,
     "sentence": sentence,
+    "data": data,
     **({"scale": scale} if find_spec("ray") else {}),  # an extra
     "memory": memory,
     "start": start,
@@ -272,7 +282,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", nargs="+", default=["*"], metavar="NAME", help=f"patterns of {', '.join(ROWS)}")
     parser.add_argument("--rounds", type=int, default=5, metavar="N")
-    parser.add_argument("--json", metavar="FILE", help="write all numbers there")
+    parser.add_argument("--json", metavar="FILE", help="all numbers; rows that are there stay")
     parser.add_argument("--plot", metavar="FILE.png", help="draw the ratios (matplotlib)")
     parser.add_argument("--peers", metavar="DIR", help="scripts of the other tools")
     for name, runs in (("simple-elmo", "simple_elmo and tf-keras"), ("spacy", "spaCy"), ("crf", "sklearn-crfsuite")):
@@ -285,17 +295,23 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     chosen = [name for name in ROWS if any(fnmatch.fnmatch(name, pattern) for pattern in args.rows)]
+    file = Path(args.json) if args.json else None
+    results = json.loads(file.read_text(encoding="utf-8")) if file and file.is_file() else {}
     start_keras()
-    print(f"{description()}; matrix products of the machine: {matmul_gflops():,.0f} GFLOP/s\n", flush=True)
-    results = []
     with tempfile.TemporaryDirectory() as folder:
         for name in chosen:
-            results.append(measure(ROWS[name](Place(Path(folder), args)), args.rounds))
-            if args.json:
-                Path(args.json).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print("\n".join(table(results)))
+            if name in results:
+                continue
+            machine = f"{description()}; {matmul_gflops():,.0f} GFLOP/s in matrix products"
+            results[name] = measure(ROWS[name](Place(Path(folder), args)), args.rounds) | {"machine": machine}
+            if file:
+                file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    shown = [results[name] for name in ROWS if name in results]
+    for machine in dict.fromkeys(result["machine"] for result in shown):
+        print(machine)
+    print("\n" + "\n".join(table(shown)))
     if args.plot:
-        plot(results, args.plot)
+        plot(shown, args.plot)
 
 
 if __name__ == "__main__":

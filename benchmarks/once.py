@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import resource
 import statistics
@@ -272,6 +273,24 @@ def scale(args: argparse.Namespace) -> dict:
     }
 
 
+def data(args: argparse.Namespace) -> dict:
+    """`python -m ner_elmo check` or `convert` to JSONL of an annotated file, ten times over, on one core, start included."""
+    from ner_elmo.readers import read_sentences as read_annotated
+
+    os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+    n_tokens = 10 * sum(len(sentence.tokens) for sentence in read_annotated([args.annotated]))
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / f"long{Path(args.annotated).suffix}"
+        source.write_bytes((Path(args.annotated).read_bytes().rstrip() + b"\n\n") * 10)
+        call = {"check": ["check", source], "convert": ["convert", source, Path(folder) / "long.jsonl"]}[args.what]
+        begin = time.perf_counter()
+        done = subprocess.run([sys.executable, "-m", "ner_elmo", *map(str, call)], capture_output=True, check=False)
+        seconds = time.perf_counter() - begin
+    if done.returncode > 1:  # 1: `check` found something
+        raise RuntimeError(done.stderr.decode())
+    return {"tokens_per_second": n_tokens / seconds, "seconds": seconds}
+
+
 def command(args: argparse.Namespace) -> dict:
     """A whole command: seconds, and its peak memory."""
     begin = time.perf_counter()
@@ -293,6 +312,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         batch: ("--model", "--annotated", "--limit", "--batch-size"),
         serving: ("--model", "--annotated", "--limit", "--clients", "--sentences", "--batch-tokens"),
         sentence: ("--model", "--limit"),
+        data: ("--annotated", "--what"),
         scale: ("--model", "--text", "--actors", "--cpus", "--shard-bytes"),
     }
     numbers = {"--limit": 1000, "--batch-size": 64, "--steps": 15, "--negatives": 2048, "--vocabulary": None}
@@ -315,7 +335,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     args = parse()
-    if args.measure not in (command, serving, scale):  # they start processes that do
+    if args.measure not in (command, data, serving, scale):  # they start processes that do
         start_keras()
     found = args.measure(args)
     peak = {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}

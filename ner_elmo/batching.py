@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -127,6 +127,7 @@ class Prepared:
     ):
         self.features, self.sentences, self.activations = features, sentences, activations
         self.rows_multiple_of = rows_multiple_of
+        self._embedded: dict[int, np.ndarray] = {}  # (L+1, T, D) of the sentences of a part
         self.lengths = np.array([len(sentence) for sentence in sentences], np.int64)
         self.has_tokens = features.words is not None or features.word_vectors is not None or features.casing
         if self.has_tokens:
@@ -154,6 +155,20 @@ class Prepared:
         if (vectors := self.features.word_vectors) is not None:
             self.of_token["vectors"] = _after_marks(vectors.vectors(tokens))
 
+    def parts(self) -> Iterator[np.ndarray]:
+        """Positions of the sentences that hold a token, in parts; where a frozen biLM computes the activations, those of a
+        part, by rising length, are computed together and are there for its batches until the next part."""
+        bilm, real = self.features.bilm, np.flatnonzero(self.lengths)
+        if bilm is None or self.features.fine_tuned or self.activations is not None:
+            yield real
+            return
+        sentences = [self.sentences[position] for position in real.tolist()]
+        for chosen, activations in bilm.embed_in_batches(sentences, table=self.features.table):
+            part = real[chosen]
+            self._embedded = dict(zip(part.tolist(), activations, strict=True))
+            yield part
+        self._embedded = {}
+
     def batch(self, positions: Sequence[int]) -> Inputs:
         """`mask` (B, T) bool; `activations` (B, L+1, T, D), or `rows`, the input of a biLM that is fine-tuned; `tokens`, the
         input of `TokenEmbedding`; `gazetteers` (B, T, 4 * types)."""
@@ -163,6 +178,8 @@ class Prepared:
             inputs["rows"] = bilm.encode([self.sentences[position] for position in positions], self.rows_multiple_of)
         elif self.activations is not None:
             inputs["activations"] = self.activations(positions)
+        elif self._embedded:
+            inputs["activations"] = self._padded(positions, inputs["mask"].shape[1])
         elif bilm is not None:
             sentences = [self.sentences[position] for position in positions]
             inputs["activations"] = bilm.embed_batch(sentences, self.features.table)
@@ -171,6 +188,15 @@ class Prepared:
         if self.features.gazetteers is not None:
             inputs["gazetteers"] = self.gazetteers.batch(positions)
         return inputs
+
+    def _padded(self, positions: Sequence[int], n_tokens: int) -> np.ndarray:
+        """The activations of sentences of a part, or empty ones. Shape: (B, L+1, T, D)."""
+        n_layers, _, width = next(iter(self._embedded.values())).shape
+        batch = np.zeros((len(positions), n_layers, n_tokens, width), np.float32)
+        for row, position in enumerate(positions):
+            if length := self.lengths[position]:
+                batch[row, :, :length] = self._embedded[position][:, :length]
+        return batch
 
     def _tokens(self, positions: Sequence[int]) -> Inputs:
         """`token_index` (B, T), and of the distinct tokens what `TokenEmbedding` reads: `characters` (U, C'), `words` (U,),

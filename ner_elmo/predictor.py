@@ -113,13 +113,13 @@ class Predictor:
     def emissions(self, sentences: Sequence[Tokens]) -> list[Batch]:
         """What the network says of the sentences that hold a token, in batches of like length."""
         inputs = Prepared(self.features, [*sentences, ()])  # an empty one, to fill batches up with
-        real = np.flatnonzero(inputs.lengths)
         batches = []
-        for chosen in batches_by_length(inputs.lengths[real], self.n_rows):
-            positions = real[chosen].tolist()
-            with self._network:
-                emissions = self.tagger.predict_on_batch(inputs.batch(filled(positions, len(sentences))))
-            batches.append((positions, inputs.lengths[positions], emissions[: len(positions)]))
+        with self._network:
+            for part in inputs.parts():
+                for chosen in batches_by_length(inputs.lengths[part], self.n_rows):
+                    positions = part[chosen].tolist()
+                    emissions = self.tagger.predict_on_batch(inputs.batch(filled(positions, len(sentences))))
+                    batches.append((positions, inputs.lengths[positions], emissions[: len(positions)]))
         return batches
 
     def decode(self, batches: Sequence[Batch], n_sentences: int) -> list[list[tuple[Span, float]]]:
