@@ -5,12 +5,13 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from biLM.batching import NamedInputs, by_name
 from biLM.model import BiLM
 from biLM.softmax import SampledSoftmax
 
 
 @keras.saving.register_keras_serializable("biLM")
-class LanguageModel(keras.Model):
+class LanguageModel(NamedInputs, keras.Model):
     """Predicts the next token in each direction.
 
     Arguments:
@@ -71,6 +72,7 @@ class LanguageModel(keras.Model):
         return softmax if self.words is None else [*softmax, self.words]
 
     def call(self, inputs, training=False):
+        inputs = by_name(inputs)
         index = inputs["token_index"]
         indices = [index[:, d] for d in range(self.bilm.options.n_directions)]
         if not training:

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from biLM.batching import few_counts, filled, in_order, require_finite, shape_step
+from biLM.batching import NamedInputs, by_name, few_counts, filled, in_order, require_finite, shape_step
 from biLM.char_cnn import CharacterEncoder
 from biLM.characters import BEGIN_TOKEN, END_TOKEN, N_FIXED_ROWS, CharacterInput, deduplicate, numbered, round_up
 from biLM.errors import InputError
@@ -52,7 +52,7 @@ class WordEncoder(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("biLM")
-class BiLM(keras.Model):
+class BiLM(NamedInputs, keras.Model):
     """A bidirectional language model.
 
     Arguments:
@@ -147,6 +147,7 @@ class BiLM(keras.Model):
     # -- tensors -------------------------------------------------------------------------------------------------
 
     def call(self, inputs, training=False):
+        inputs = by_name(inputs)
         if "x" in inputs:
             read = [stack(x, s) for stack, x, s in zip(self.directions, inputs["x"], inputs["states"], strict=False)]
             return {"layers": [outputs for outputs, _ in read], "states": [states for _, states in read]}

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from biLM.batching import named
 from biLM.distribution import ALONE, Placement
 from biLM.errors import InputError
 from ner_elmo.config import TrainConfig
@@ -105,8 +106,9 @@ def _mirrored(tagger: Tagger, batches: Batches, placement: Placement) -> Step:
     return step
 
 
-def _part(batches: Batches, share: np.ndarray, positions: Positions) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+def _part(batches: Batches, share: np.ndarray, positions: Positions) -> tuple[Any, np.ndarray, np.ndarray]:
     """What one device gets: its sentences, and the share of each in the mean over all."""
     chosen = share if len(share) else positions[:1]  # a device cannot do nothing: a sentence that does not count
     weight = 1 / len(positions) if len(share) else 0.0
-    return *batches(chosen), np.full(len(chosen), weight, np.float32)
+    inputs, tags = batches(chosen)
+    return named(inputs), tags, np.full(len(chosen), weight, np.float32)

@@ -13,6 +13,7 @@ import keras
 from keras import ops
 
 from biLM import BiLM
+from biLM.batching import NamedInputs, by_name
 from biLM.char_cnn import CharacterEncoder
 from biLM.options import CharCNNOptions
 from ner_elmo.config import NO_ELMO, TrainConfig
@@ -169,7 +170,7 @@ class TokenEmbedding(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("ner_elmo")
-class Tagger(keras.Model):
+class Tagger(NamedInputs, keras.Model):
     """Inputs of a batch -> emissions (B, T, K); the loss is the mean negative log-likelihood of a sentence, in nats.
 
     Arguments:
@@ -218,6 +219,7 @@ class Tagger(keras.Model):
         return self
 
     def call(self, inputs, training=False):
+        inputs = by_name(inputs)
         mask, vectors, at_output = inputs["mask"], [], []
         if "activations" in inputs:
             vectors.append(self.elmo(inputs["activations"], mask))
@@ -240,7 +242,7 @@ class Tagger(keras.Model):
 
     def data_loss(self, inputs, tags, emissions, shares=None):
         """The mean of the sentences' losses; `shares` (B,), of each sentence in it: equal ones where none are given."""
-        log_likelihood = self.head(emissions, tags, inputs["mask"])
+        log_likelihood = self.head(emissions, tags, by_name(inputs)["mask"])
         return -ops.mean(log_likelihood) if shares is None else -ops.sum(log_likelihood * shares)
 
 

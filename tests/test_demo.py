@@ -1,8 +1,6 @@
 """The demo page in a real browser: it shows what the API says, as text, and asks no other machine for anything."""
 
 import json
-import shutil
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -12,27 +10,20 @@ from ner_elmo import NerTagger
 from ner_elmo.serving.layer_shares import layer_shares, mixed_layers
 
 pytest.importorskip("selenium", reason="needs selenium, of the extra `test`")
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from docs.make_screenshot import draw, find_browser, open_browser
+
 TEXT = "Ada Lund left Oslo 😀. <img src=x onerror=\"document.title='run'\"> Oslo called Ada."
-QUIET = ("--disable-background-networking", "--disable-component-update", "--no-first-run", "--disable-sync")
 
 
 @pytest.fixture(scope="module")
 def browser():
-    found, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (found and driver):
+    if (found := find_browser()) is None:
         pytest.skip("needs a browser: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = found
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1140,1010", *QUIET):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    browser = webdriver.Chrome(options, Service(driver))
+    browser = open_browser(*found)
     yield browser
     browser.quit()
 
@@ -63,7 +54,7 @@ def hosts_asked(browser) -> set[str]:
     return found
 
 
-def test_a_person_finds_entities(server, browser, tmp_path):
+def test_a_person_finds_entities(server, browser):
     browser.get(server.url)
     box = one(browser, "#text textarea")
     wait(browser, lambda b: box.get_attribute("value"))  # the sample text is there: the page works
@@ -84,9 +75,6 @@ def test_a_person_finds_entities(server, browser, tmp_path):
     assert "<img" in marked and "src=x onerror=" in marked  # as text
     assert browser.title == "ner-elmo"
     assert browser.execute_script("return document.querySelectorAll('img[src=x]').length") == 0
-    assert browser.save_screenshot(str(tmp_path / "demo.png"))
-    assert Path(tmp_path / "demo.png").stat().st_size > 20_000
-
     tokens = texts(browser, "#mix .token")
     assert [token.split("\n")[0] for token in tokens[:5]] == ["Ada", "Lund", "left", "Oslo", "😀"]
     assert all(abs(sum(map(int, token.split("\n")[-1].split(" · "))) - 100) <= 2 for token in tokens)
@@ -96,6 +84,12 @@ def test_a_person_finds_entities(server, browser, tmp_path):
     assert not texts(browser, "#table td")
     assert hosts_asked(browser) == {f"127.0.0.1:{server.port}"}
     assert [row for row in browser.get_log("browser") if row["level"] == "SEVERE"] == []
+
+
+def test_the_picture_of_the_readme(server, browser, tmp_path):
+    draw(browser, server.url, tmp_path / "demo.png")
+    assert (tmp_path / "demo.png").stat().st_size > 20_000
+    assert "Northlight" in " ".join(texts(browser, "#mix .token"))
 
 
 def test_analytics_are_off(server):

@@ -181,6 +181,9 @@ def test_scheme_and_columns_are_said(tmp_path):
     read_sentences([tmp_path / "a.tsv", tmp_path / "b.conll"], report=lambda found: said.append(str(found)))
     assert said[0].endswith("a.tsv: conll IOB2 (token: column 2, tag: last column), 2 sentences")
     assert said[1].endswith("b.conll: conll BIOES (spelled BILOU), 1 sentence")
+    (tmp_path / "c.conll").write_text("Did O\nLund I-PER\nOslo I-LOC\n")
+    read_sentences(tmp_path / "c.conll", report=lambda found: said.append(str(found)))
+    assert said[2].endswith("c.conll: conll IOB1, 1 sentence")
 
 
 def test_named_columns_are_used(tmp_path):
@@ -215,6 +218,18 @@ def test_what_nobody_annotated_is_left_out_and_told(tmp_path):
     source = Source(tmp_path / "p.jsonl")
     assert len(list(documents_of(source)[1])) == 1
     assert source.findings[0].kind == "answer reject"
+
+
+def test_what_no_document_holds_is_told(tmp_path):
+    for content, left_out in (
+        (SHAPES["pairs, wrapped"][1], {"what stands beside the array of records"}),
+        (SHAPES["one task"][1].replace('"from_name": "label"', '"from_name": "ner"'),
+         {"other names of controls than label and text", "regions of the type choices"}),
+    ):  # fmt: skip
+        (tmp_path / "x.json").write_text(content)
+        source = Source(tmp_path / "x.json")
+        assert [labels(document) for document in documents_of(source)[1]] == [LABELLED]
+        assert source.passed_over == left_out
 
 
 MISTAKES = {
@@ -300,6 +315,10 @@ def test_sets_of_the_hub(tmp_path):
     assert read_sentences(arrow)[0].spans == sentence.spans
     with pytest.raises(InputError, match="both: holds several sets; name one of them: .*both/train, .*both/test"):
         read_sentences(tmp_path / "both")
+    (tmp_path / "rows.jsonl").write_text('{"tokens": ["Ada", "Lund", "left"], "ner_tags": ["B-PER", "I-PER", "O"]}\n')
+    datasets.load_dataset("json", data_files=str(tmp_path / "rows.jsonl"), cache_dir=str(tmp_path / "cache"))
+    (info,) = (tmp_path / "cache").rglob("dataset_info.json")
+    assert read_sentences(info.parent)[0].spans == sentence.spans
     datasets.Dataset.from_dict(rows | {"ner_tags": [[1, -1, 0]]}, features).save_to_disk(str(tmp_path / "unknown"))
     with pytest.raises(InputError, match=r"unknown: row 1: tags must be names such as B-PER. Received: \[\"B-PER\", -1"):
         read_sentences(tmp_path / "unknown")

@@ -5,6 +5,7 @@ import re
 import tomllib
 from dataclasses import replace
 from functools import cache
+from html import unescape
 from html.parser import HTMLParser
 from itertools import chain
 from pathlib import Path
@@ -132,6 +133,39 @@ def test_a_page_says_what_was_measured():
         assert text in html
     assert "#0a01" not in html  # every placeholder of a colour became a variable
     assert html == page(REPORTS["some"])  # twice the same
+
+
+def rows_of(html: str, section: str) -> list[list[str]]:
+    """The cells of the tables of a section."""
+    (part,) = re.findall(rf'<section id="{section}">(.*?)</section>', html, re.S)
+    rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.S) for row in re.findall(r"<tr[^>]*>(.*?)</tr>", part, re.S)]
+    return [[unescape(re.sub(r"<[^>]+>", " ", cell)).strip() for cell in row] for row in rows]
+
+
+def test_every_section_says_its_numbers():
+    html, report = html_of("some"), REPORTS["some"]
+    test = report.test
+    head, *types = rows_of(html, "types")
+    assert head == ["type", "entities", "P", "R", "F1"]
+    for cells, (kind, (scores, *_)) in zip(types, test.scores.types.items(), strict=False):
+        low, high = test.intervals.types[kind].f1
+        assert (cells[0], cells[1], cells[4].split()[0]) == (kind, str(scores.support), f"{100 * scores.f1:.2f}")
+        assert f"{100 * low:.1f}" in cells[4] and f"{100 * high:.1f}" in cells[4]
+    assert types[-1][:2] == ["all", str(test.scores.strict.support)]
+    found = {cells[0]: cells[4:9] for cells in rows_of(html, "matches")[1:]}
+    for name, match in test.matches.items():
+        assert found[name] == [str(getattr(match, key)) for key in ("correct", "incorrect", "partial", "missed", "spurious")]
+    head, *confused = rows_of(html, "confusion")
+    assert head == ["gold \\ predicted", *test.confusion.types, "missed"]
+    counts = [[0 if cell in ("·", "") else int(cell) for cell in cells[1:]] for cells in confused]
+    assert counts == [list(row) for row in test.confusion.counts] and sum(map(sum, counts)) == 5
+    assert html.count('<span class="kind">') == len(test.worst) == test.n_mistakes == 4
+    assert f"<b>{100 * test.calibration.error:.2f} %</b>" in html
+    assert [int(cells[1]) for cells in rows_of(html, "calibration")[1:]] == [bin.count for bin in test.calibration.bins]
+    assert rows_of(html, "data")[1][:5] == ["test", "", "4", "15", "4"]
+    words = " ".join(Page(html).words)
+    for name in (*report.config, *report.versions, *report.weights):
+        assert name in words
 
 
 def test_numbers_come_back_from_json(tmp_path):

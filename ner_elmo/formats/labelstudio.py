@@ -22,7 +22,7 @@ _OF_REGIONS = {"id", "from_name", "to_name", "type", "value", "origin"}
 
 
 def read(source: Source) -> Iterator[Document]:
-    for where, task in records(source.path):
+    for where, task in records(source.path, source.passed_over):
         if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
             raise InputError(f"{where}: must be a Label Studio task: an object with `data` and `annotations`.")
         results = [[]] if source.text_only else _results(task, where)
@@ -58,6 +58,8 @@ def _marks(item: Any, text: str, where: str, source: Source) -> Iterator[Mark]:
         start, end = (offsets.get(key) if isinstance(offsets, dict) else None for key in ("start", "end"))
         for mark in marks_of({"start": start, "end": end, "label": labels, "text": value.get("text")}, where, source):
             yield replace(mark, said=_said(mark, text))
+        if (item.get("from_name", "label"), item.get("to_name", "text")) != ("label", "text"):
+            source.passed_over.add("other names of controls than label and text")
         if not _OF_REGIONS.issuperset(item):
             source.passed_over.add("what regions hold besides their labels")
     else:

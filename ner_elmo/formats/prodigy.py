@@ -20,7 +20,7 @@ _OF_TOKENS = {"text", "start", "end", "id", "ws"}
 
 def read(source: Source) -> Iterator[Document]:
     """Documents of one sentence each where the file has tokens, else of raw text."""
-    for where, record in records(source.path):
+    for where, record in records(source.path, source.passed_over):
         if not isinstance(record, dict):
             raise InputError(f"{where}: must be an object with text and spans.")
         text = record[text_key_of(record, where, "text")]

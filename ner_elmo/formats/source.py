@@ -108,12 +108,13 @@ def parsed(text: str) -> Any:
     return json.loads(text, object_pairs_hook=unique)
 
 
-def records(path: Path) -> Iterator[tuple[str, Any]]:
+def records(path: Path, passed_over: set[str] | None = None) -> Iterator[tuple[str, Any]]:
     """Place and value of each record: a line of JSON Lines, or an item of the one array that the file holds.
 
     Lines are read one by one; an array has to be held whole. An object that wraps the array (`{"annotations": [...]}`)
-    is opened. Raises InputError, with file and line, for what is no JSON.
+    is opened, and `passed_over` told what else is in it. Raises InputError, with file and line, for what is no JSON.
     """
+    passed_over = set() if passed_over is None else passed_over
     filled = ((number, line) for number, line in lines(path) if line.strip())
     number, line = next(filled, (0, ""))
     if not line:
@@ -127,16 +128,18 @@ def records(path: Path) -> Iterator[tuple[str, Any]]:
             where, value = f"{path}:{number}", json_value(line, f"{path}:{number}")
     else:
         where = f"{path}:{number}"
-    yield from _records_of(value, where)
+    yield from _records_of(value, where, passed_over)
     if where != f"{path}:":
         for number, line in filled:
-            yield from _records_of(json_value(line, f"{path}:{number}"), f"{path}:{number}")
+            yield from _records_of(json_value(line, f"{path}:{number}"), f"{path}:{number}", passed_over)
 
 
-def _records_of(value: Any, where: str) -> Iterator[tuple[str, Any]]:
+def _records_of(value: Any, where: str, passed_over: set[str]) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict) and not any(isinstance(value.get(key), str) for key in TEXT_KEYS):
         inner = next((value[key] for key in _WRAPPERS if isinstance(value.get(key), list)), None)
         if inner is not None and not isinstance(value.get("data"), dict):  # Label Studio's tasks have annotations, too
+            if len(value) > 1:
+                passed_over.add("what stands beside the array of records")
             value = [item for item in inner if item is not None]
     if not is_array(value):
         yield where.removesuffix(":"), value

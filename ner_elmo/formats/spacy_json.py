@@ -21,7 +21,7 @@ _UNKNOWN = ("-", "", None)  # spaCy's marks of tokens that nobody annotated
 
 def read(source: Source) -> Iterator[Document]:
     """A document a paragraph."""
-    for where, record in records(source.path):
+    for where, record in records(source.path, source.passed_over):
         paragraphs = record.get("paragraphs") if isinstance(record, dict) else None
         if not isinstance(paragraphs, list):
             raise InputError(f"{where}: must be an object with `paragraphs`, as in spaCy's JSON training format.")

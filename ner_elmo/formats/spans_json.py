@@ -25,7 +25,7 @@ _READ = {*_START_KEYS, *_END_KEYS, *_LABEL_KEYS, "text", "token_start", "token_e
 
 def read(source: Source) -> Iterator[Document]:
     """Documents of raw text."""
-    for where, record in records(source.path):
+    for where, record in records(source.path, source.passed_over):
         yield document_of(record, where, source)
 
 

@@ -25,7 +25,9 @@ def is_row(record: Any) -> bool:
 
 def read_lines(source: Source) -> Iterator[Document]:
     """Documents of one sentence each."""
-    return documents_of(lambda: (_block(record, where, {}) for where, record in records(source.path)), source)
+    return documents_of(
+        lambda: (_block(record, where, {}) for where, record in records(source.path, source.passed_over)), source
+    )
 
 
 def _block(record: Any, where: str, names: Mapping[str, Sequence[str]]) -> Block:
@@ -77,14 +79,23 @@ def read_directory(source: Source) -> Iterator[Document]:
 
 def _saved(path: Path) -> Any:
     datasets = _library(path)
+    whole = any((path / name).is_file() for name in ("state.json", "dataset_dict.json"))
+    if not whole and (cached := sorted(path.glob("*.arrow"))):  # a directory of the library's cache
+        path = _one(path, cached)
     try:
         found = datasets.Dataset.from_file(str(path)) if path.is_file() else datasets.load_from_disk(str(path))
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: cannot be read as a saved dataset: {' '.join(str(error).split())[:200]}.") from error
     if isinstance(found, datasets.DatasetDict):
-        splits = ", ".join(str(path / name) for name in found)
-        raise InputError(f"{path}: holds several sets; name one of them: {splits}.")
+        return _saved(_one(path, [path / name for name in found]))
     return found
+
+
+def _one(path: Path, sets: list[Path]) -> Path:
+    """The set that a directory holds."""
+    if len(sets) != 1:
+        raise InputError(f"{path}: holds several sets; name one of them: {', '.join(map(str, sets))}.")
+    return sets[0]
 
 
 def _library(path: Path) -> Any:
