@@ -162,7 +162,7 @@ def test_every_section_says_its_numbers():
     assert html.count('<span class="kind">') == len(test.worst) == test.n_mistakes == 4
     assert f"<b>{100 * test.calibration.error:.2f} %</b>" in html
     assert [int(cells[1]) for cells in rows_of(html, "calibration")[1:]] == [bin.count for bin in test.calibration.bins]
-    assert rows_of(html, "data")[1][:5] == ["test", "", "4", "15", "4"]
+    assert rows_of(html, "data")[1][:5] == ["test", "test.conll", "4", "16", "4"]
     words = " ".join(Page(html).words)
     for name in (*report.config, *report.versions, *report.weights):
         assert name in words
