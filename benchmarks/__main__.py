@@ -302,13 +302,14 @@ def main(args: argparse.Namespace) -> None:
         for name in chosen:
             if name in results:
                 continue
-            machine = f"{description()}; {matmul_gflops():,.0f} GFLOP/s in matrix products"
-            results[name] = measure(ROWS[name](Place(Path(folder), args)), args.rounds) | {"machine": machine}
+            here = {"machine": description(), "matmul_gflops": matmul_gflops()}
+            results[name] = here | measure(ROWS[name](Place(Path(folder), args)), args.rounds)
             if file:
                 file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     shown = [results[name] for name in ROWS if name in results]
     for machine in dict.fromkeys(result["machine"] for result in shown):
-        print(machine)
+        rates = [result["matmul_gflops"] for result in shown if result["machine"] == machine]
+        print(f"{machine}; matrix products: {min(rates):,.0f} to {max(rates):,.0f} GFLOP/s")
     print("\n" + "\n".join(table(shown)))
     if args.plot:
         plot(shown, args.plot)
