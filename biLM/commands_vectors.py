@@ -26,7 +26,7 @@ def add(commands) -> None:
         "--batch-size",
         type=int,
         metavar="N",
-        help="64 positions each go together. Default: 64, or dim / 8 where that is more.",
+        help="about 64 N positions go together; with --stateful N sentences. Default: 64, stateless at least dim / 8.",
     )
     embed.add_argument("--stateful", action="store_true", help="carry the state from batch to batch, as the reference does")
     embed.add_argument("--no-sentence-to-index", action="store_true", help="leave the map from sentence to key out")

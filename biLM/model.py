@@ -247,12 +247,12 @@ class BiLM(NamedInputs, keras.Model):
         """Yields (positions in `sentences`, activations (L+1, T, D) of each), shortest sentences first.
 
         Arguments:
-            batch_size: a batch holds as many sentences as fit into `batch_size * 64` positions, marks included, but one at
-                least. None: 64, or dim / 8 where that is more: each step reads all weights, and many rows share the cost.
-                With `stateful=True`: `batch_size` sentences, as they come.
+            batch_size: a batch holds about `batch_size * 64` positions, marks included, or one sentence. None: 64, or
+                dim / 8 where that is more: each step reads all weights, and many rows share the cost. With
+                `stateful=True`: `batch_size` sentences, as they come; None: 64.
             table: of the vectors of tokens met before; a new one when None.
         """
-        batch_size = batch_size or max(64, self.options.lstm.dim // 8)
+        batch_size = batch_size or (64 if self.stateful else max(64, self.options.lstm.dim // 8))
         if self.stateful:
             for start in range(0, len(sentences), batch_size):
                 positions = list(range(start, min(start + batch_size, len(sentences))))
@@ -280,7 +280,9 @@ class BiLM(NamedInputs, keras.Model):
         parts = zip(np.split(activations, ends[:-1]), lengths, strict=True)
         return require_finite([part.reshape(self.n_layers, length, self.width) for part, length in parts], sentences)
 
-    def _embed(self, sentences, table, out: np.ndarray, starts: np.ndarray, stride: np.ndarray) -> None:
+    def _embed(
+        self, sentences: Sequence[Sentence], table: TokenTable, out: np.ndarray, starts: np.ndarray, stride: np.ndarray
+    ) -> None:
         """Writes activations into `out`, taken as rows of D: layer k of token t of sentence s is row
         `starts[s] + k * stride[s] + t`."""
         order = np.array(sorted(range(len(sentences)), key=lambda position: -len(sentences[position])), int)

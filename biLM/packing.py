@@ -64,7 +64,7 @@ def _reversed(token_index: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 def large_batches(lengths: Sequence[int] | np.ndarray, batch_size: int) -> Iterator[list[int]]:
-    """Positions of items by rising length, in as few batches as hold `batch_size * 64` positions each, or one item."""
+    """Positions of items by rising length, in few batches of equal size: about `batch_size * 64` positions, or one item."""
     order = np.argsort(lengths, kind="stable")
     ends = np.cumsum(np.asarray(lengths, int)[order] + 2)
     n_batches = -(-int(ends[-1]) // (batch_size * POSITIONS_PER_SENTENCE)) if len(ends) else 1

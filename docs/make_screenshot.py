@@ -1,4 +1,4 @@
-"""Draws docs/demo.png, the demo page with a text of the README: `python -m docs.make_screenshot --model MODEL`.
+"""Draws docs/demo.png, the demo page with entities in a text: `python -m docs.make_screenshot --model MODEL`.
 
 Needs the extras `serve` and `test`, Chromium and its driver.
 """
@@ -21,7 +21,10 @@ from selenium.webdriver.support.ui import WebDriverWait
 from biLM.errors import InputError, run_command
 
 PICTURE = Path(__file__).resolve().parent / "demo.png"
-TEXT = "Ada Lund flew from Oslo to Nairobi to meet the board of Northlight Optics."
+TEXT = (
+    "Ada Lund flew from Oslo to Nairobi to meet the board of Northlight Optics. "
+    "Two days later the Kenyan minister Grace Otieno opened their new plant in Mombasa."
+)
 QUIET = ("--disable-background-networking", "--disable-component-update", "--no-first-run", "--disable-sync")
 
 

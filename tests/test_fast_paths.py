@@ -7,9 +7,10 @@ from conftest import SENTENCES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from biLM import InputError, load_bilm
+from biLM import BiLM, BiLMOptions, InputError, load_bilm
 from biLM.batching import POSITIONS_PER_SENTENCE, batches_by_length, few_counts, filled
 from biLM.packing import large_batches, stretches
+from biLM.presets import PRESETS
 from biLM.token_table import TokenTable
 
 TOKENS = st.text("abcdé😀", min_size=1, max_size=14)
@@ -131,6 +132,14 @@ def test_a_carried_state_is_that_of_all_layers(small_weights):
     for _ in range(2):
         for all_layers, found in zip(everything.embed(SENTENCES), lower.embed(SENTENCES), strict=True):
             np.testing.assert_allclose(found, all_layers[:2], atol=1e-6)
+
+
+@pytest.mark.parametrize(("stateful", "first"), [(True, 64), (False, 70)])
+def test_wide_lstms_read_more_rows_unless_each_row_has_a_state(stateful, first):
+    options = BiLMOptions.from_dict(PRESETS["tiny"] | {"lstm": PRESETS["tiny"]["lstm"] | {"dim": 1024, "n_layers": 1}})
+    bilm = BiLM(options, stateful=stateful)
+    sentences = [["a"] * 62] * 70
+    assert len(next(bilm.embed_in_batches(sentences))[0]) == first
 
 
 def test_compiled_by_xla_or_not(bilm, small_weights):
