@@ -28,7 +28,11 @@ def add(commands) -> None:
     prepare.add_argument(
         "--heldout-fraction", type=float, default=0.01, metavar="X", help="of the documents. Default: 0.01."
     )
-    prepare.add_argument("--tokenized", action="store_true", help="lines are sentences, their tokens parted by blanks")
+    lines = prepare.add_mutually_exclusive_group()
+    lines.add_argument("--tokenized", action="store_true", help="lines are sentences, their tokens separated by blanks")
+    lines.add_argument(
+        "--wrapped", action="store_true", help="lines were cut at some width; otherwise a sentence ends with its line"
+    )
     prepare.add_argument(
         "--max-characters-per-token", type=int, default=50, metavar="N", help="for the report. Default: 50."
     )
@@ -49,7 +53,7 @@ def _prepare(args: argparse.Namespace) -> None:
     with progress("prepare") as report:
         made = prepare(
             args.sources, args.out, args.lang, args.field, args.documents, args.heldout_fraction, args.tokenized,
-            args.max_characters_per_token, args.seed, report,
+            args.wrapped, args.max_characters_per_token, args.seed, report,
         )  # fmt: skip
     if args.json:
         print(json.dumps(asdict(made)))

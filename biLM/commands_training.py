@@ -17,6 +17,7 @@ from typing import Any
 from biLM.errors import EXIT_FAILED, InputError
 from biLM.files import alone
 from biLM.flags import add_flags, from_mapping, given, option
+from biLM.group import Group
 from biLM.options import BiLMOptions, CharCNNOptions, LSTMOptions
 from biLM.presets import PRESETS
 from biLM.progress import progress, show_training
@@ -114,15 +115,18 @@ def _train(args: argparse.Namespace) -> None:
             if not getattr(args, name):
                 raise InputError(f"train: --{name} is needed for a new run, or --resume DIR to go on with one.")
     directory = args.resume or args.out
+    given_of_group = {name: getattr(args, name) for name in _PLACEMENT if getattr(args, name) is not None}
+    group = Group(**given_of_group)
+    group.check(None if args.resume else args.batch_size or TrainingOptions.batch_size)
     with nullcontext() if args.process_index else alone(directory / "training.json"):
         if not (args.resume or args.process_index):
             _start_run(args)
-        _train_in(directory, args)
+        _train_in(directory, group)
 
 
-def _train_in(directory: Path, args: argparse.Namespace) -> None:
-    if any(getattr(args, name) is not None for name in _PLACEMENT):
-        _train_with_others(args, directory)
+def _train_in(directory: Path, group: Group) -> None:
+    if not group.is_alone:
+        _train_with_others(group, directory)
         return
     start_keras()
 
@@ -131,23 +135,23 @@ def _train_in(directory: Path, args: argparse.Namespace) -> None:
     _go_on(Training(directory))
 
 
-def _train_with_others(args: argparse.Namespace, directory: Path) -> None:
-    if args.coordinator:
-        print(f"waiting for {args.process_count or 1} processes at {args.coordinator}", file=sys.stderr, flush=True)
+def _train_with_others(group: Group, directory: Path) -> None:
+    if group.coordinator:
+        print(f"waiting for {group.process_count} processes at {group.coordinator}", file=sys.stderr, flush=True)
         _work_in_a_child(directory)
 
     from biLM.distribution import connect, is_lost, wait_for_all
 
-    placement = connect(args.devices, args.coordinator, args.process_count or 1, args.process_index or 0)
-    start_keras()
-
-    from biLM.training import Training
-
     try:
+        placement = connect(group)
+        start_keras()
+
+        from biLM.training import Training
+
         wait_for_all("the run is made", placement)
         _go_on(Training(directory, placement=placement))
     except (RuntimeError, ValueError) as error:
-        if not (args.coordinator and is_lost(error)):
+        if not (group.coordinator and is_lost(error)):
             raise
         os._exit(_EXIT_LOST)  # an ordinary end would wait a minute for the lost process, and then abort
 
@@ -164,7 +168,10 @@ def _work_in_a_child(directory: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the child gets it too
     signal.signal(signal.SIGTERM, lambda number, frame: os.kill(child, number))
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if code == _EXIT_LOST or code < 0:
+    if code < 0 and code != -signal.SIGABRT:  # by which JAX ends a process whose group is broken
+        print(f"biLM train: error: this process was ended by signal {-code}.", file=sys.stderr)
+        code = EXIT_FAILED
+    elif code in (_EXIT_LOST, -signal.SIGABRT):
         print(
             "biLM train: error: another process is gone, or out of reach. Start all of them again with: "
             f"--resume {directory}", file=sys.stderr,

@@ -97,8 +97,6 @@ def _embed(args: argparse.Namespace) -> None:
 
     from biLM.embed import Mix, dump
 
-    if args.stateful:
-        bilm.reset_states()
     with progress("embed") as report:
         n_sentences = dump(
             bilm, args.text, args.target, args.layers, Mix(tuple(args.mix), args.gamma) if args.mix else None,

@@ -13,6 +13,7 @@ import gzip
 import io
 import itertools
 import lzma
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,18 +30,20 @@ from biLM.vocabulary import Vocabulary
 _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open}
 BLOCK_BYTES = 2**22  # shuffled among themselves: some 30,000 sentences
 MAX_LINE_BYTES = 2**27  # unpacked: what a small archive swells to must not fill the memory
+MAX_SWELLING, SMALL_ARCHIVE = 256, 2**26  # what a byte of an archive may become (text: 3 to 20), from so many bytes on
 
 
 def find_files(patterns: Iterable[str]) -> list[Path]:
-    """Files of glob patterns, sorted; a pattern that matches none is an InputError."""
-    found: list[Path] = []
+    """Files of glob patterns, sorted, each once; a pattern that matches none is an InputError."""
+    found: dict[Path, Path] = {}  # by where a link leads
     for pattern in patterns:
         names = [pattern] if Path(pattern).is_file() else sorted(glob.glob(str(pattern), recursive=True))
         files = [path for path in map(Path, names) if path.is_file()]
         if not files:
             raise InputError(f"{pattern}: no such file.")
-        found += files
-    return found
+        for path in files:
+            found.setdefault(path.resolve(), path)
+    return list(found.values())
 
 
 class BoundedReader(io.BufferedReader):
@@ -60,17 +63,52 @@ class BoundedReader(io.BufferedReader):
         return line
 
 
+class Unpacked(io.RawIOBase):
+    """What an archive holds: one that swells as no text does is an InputError.
+
+    unpacked: the library's reader of `packed`, the archive's bytes. name: for messages.
+    """
+
+    def __init__(self, unpacked: Any, packed: Any, name: str):
+        self.unpacked, self.packed, self.path = unpacked, packed, name
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return bool(self.unpacked.seekable())
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self.unpacked.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self.unpacked.tell())
+
+    def readinto(self, buffer: Any) -> int:
+        n_bytes = int(self.unpacked.readinto(buffer))
+        if self.tell() > max(SMALL_ARCHIVE, MAX_SWELLING * self.packed.tell()):
+            raise InputError(
+                f"{self.path}: a byte of an archive may become {MAX_SWELLING} at most. Received: {self.tell():,} bytes "
+                f"out of {self.packed.tell():,}, and more to come. Unpack it yourself if that is what it should hold."
+            )
+        return n_bytes
+
+    def close(self) -> None:
+        self.unpacked.close()
+        super().close()
+
+
 @contextmanager
 def open_bytes(path: str | Path, stream: Any = None) -> Iterator[BoundedReader]:
     """A file, plain or compressed, for reading bytes. stream: the file's bytes, where it is no local one."""
-    opener = _OPENERS.get(Path(path).suffix)
+    opener = _OPENERS.get(Path(path).suffix.lower())
     try:
         with (
             open(path, "rb", buffering=0) if stream is None else stream as raw,
-            BoundedReader(opener(raw, "rb") if opener else raw, str(path)) as lines,
+            BoundedReader(Unpacked(opener(raw, "rb"), raw, str(path)) if opener else raw, str(path)) as lines,
         ):
             yield lines
-    except (EOFError, gzip.BadGzipFile, lzma.LZMAError) as error:
+    except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
         raise InputError(f"{path}: a damaged archive: {error}.") from error
 
 

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from biLM.errors import InputError
+from biLM.group import Group
 
 
 @dataclass(frozen=True)
@@ -75,34 +76,19 @@ def wait_for_all(name: str, placement: Placement) -> None:
         multihost_utils.sync_global_devices(name)
 
 
-def connect(devices: int | None, coordinator: str | None, process_count: int, process_index: int) -> Placement:
-    """Joins the other processes, and looks for devices. Must come before anything is computed.
-
-    Arguments:
-        devices: of each process; one when None. On a CPU, each is a share of its cores.
-        coordinator: HOST:PORT where process 0 listens; None for a process alone.
-    """
-    if coordinator is None and (process_count, process_index) != (1, 0):
-        raise InputError("--process-count and --process-index need --coordinator HOST:PORT, where process 0 listens.")
-    if not 0 <= process_index < process_count:
-        raise InputError(f"--process-index must be from 0 to {process_count - 1}. Received: {process_index}.")
-    if coordinator is None and (devices or 1) == 1:
+def connect(group: Group) -> Placement:
+    """Joins the other processes, and takes the first devices of each. Must come before anything is computed."""
+    group.check()
+    if group.is_alone:
         return ALONE
-    if keras.backend.backend() != "jax":
-        raise InputError(
-            "training over several devices or processes needs the JAX backend. "
-            f"Received: {keras.backend.backend()}. Set the environment variable KERAS_BACKEND=jax."
-        )
     import jax
 
-    jax.config.update("jax_num_cpu_devices", devices or 1)
-    if coordinator is not None:
-        keras.distribution.initialize(coordinator, process_count, process_index)
-    local = jax.local_devices()
-    if devices and len(local) < devices:
-        raise InputError(f"--devices must be at most the {len(local)} that are here. Received: {devices}.")
-    used = [d for process in range(process_count) for d in jax.devices() if d.process_index == process]
-    if devices:
-        used = [d for d in used if d.process_index != process_index or d in local[:devices]]
-    names = [f"{device.platform}:{device.id}" for device in used]
-    return Placement(process_index, process_count, len(names), keras.distribution.DataParallel(devices=names))
+    devices = group.devices or 1
+    jax.config.update("jax_num_cpu_devices", devices)
+    if group.coordinator is not None:
+        keras.distribution.initialize(group.coordinator, group.process_count, group.process_index)
+    if (here := len(jax.local_devices())) < devices:
+        raise InputError(f"--devices must be at most the {here} that are here. Received: {devices}.")
+    of_each = [[d for d in jax.devices() if d.process_index == process][:devices] for process in range(group.process_count)]
+    names = [f"{device.platform}:{device.id}" for its_own in of_each for device in its_own]
+    return Placement(group.process_index, group.process_count, len(names), keras.distribution.DataParallel(devices=names))

@@ -9,7 +9,7 @@ whose vectors are equal too, it names the last.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,10 +22,9 @@ from biLM.errors import InputError
 from biLM.hdf5 import new_hdf5
 from biLM.model import BiLM
 from biLM.progress import Report
-from biLM.token_table import TokenTable
 from biLM.vocabulary import Vocabulary
 
-LINES_AT_ONCE = 4096  # sorted by length among themselves; memory depends on this and not on the file
+LINES_AT_ONCE = 4096  # sorted by length among themselves; beside the index, memory depends on this and not on the file
 LAYERS = ("all", "top", "average", "mix")
 
 
@@ -57,19 +56,20 @@ def dump(
         received = f"{len(mix.weights)} weights, layers {layers!r}" if mix else "none"
         raise InputError(f"a mix needs {bilm.n_layers} weights, one a layer, with layers 'mix'. Received: {received}.")
     index: dict[str, str] = {}
-    n_sentences = done = 0
+    n_sentences = 0
     n_lines, table = count_lines(Path(source)), bilm.token_table()
+    whole_batches = max(1, LINES_AT_ONCE // (batch_size or 64)) * (batch_size or 64)  # a carried state goes from row to row
     with new_hdf5(target) as file:
-        for chunk in _chunks(source):
-            sentences = [line.split() for line in chunk]
-            for number, activations in _embedded(bilm, sentences, batch_size, table):
-                file.create_dataset(str(done + number), data=_select(activations, layers, mix))
-                n_sentences += 1
-            for number, line in enumerate(chunk):
-                if sentences[number]:
-                    index[line] = str(done + number)
-            done += len(chunk)
-            report(done, n_lines)
+        for chunk in _chunks(source, whole_batches):
+            sentences = [line.split() for _, line in chunk]
+            for positions, batch in bilm.embed_in_batches(sentences, batch_size, table):
+                for position, activations in zip(positions, batch, strict=True):
+                    own = activations[:, : len(sentences[position])]
+                    file.create_dataset(str(chunk[position][0]), data=_select(own, layers, mix))
+            index |= {line: str(number) for number, line in chunk}
+            n_sentences += len(chunk)
+            report(chunk[-1][0] + 1, n_lines)
+        report(n_lines, n_lines)
         if sentence_to_index:
             text = np.array([json.dumps(index)], dtype=object)
             file.create_dataset("sentence_to_index", data=text, dtype=h5py.string_dtype())
@@ -90,21 +90,12 @@ def dump_tokens(bilm: BiLM, vocabulary: Vocabulary, target: str | Path, report: 
         file["embedding"] = table
 
 
-def _chunks(source: str | Path) -> Iterator[list[str]]:
+def _chunks(source: str | Path, size: int) -> Iterator[list[tuple[int, str]]]:
+    """Lines that hold a token, with their numbers from 0, so many at a time."""
     with open_text(source) as lines:
-        stripped = (line.rstrip("\r\n") for line in lines)
-        while chunk := list(islice(stripped, LINES_AT_ONCE)):
+        real = ((number, line.rstrip("\r\n")) for number, line in enumerate(lines) if line.strip())
+        while chunk := list(islice(real, size)):
             yield chunk
-
-
-def _embedded(
-    bilm: BiLM, sentences: Sequence[Sequence[str]], batch_size: int | None, table: TokenTable
-) -> Iterator[tuple[int, np.ndarray]]:
-    real = [number for number, sentence in enumerate(sentences) if sentence]
-    for positions, batch in bilm.embed_in_batches([sentences[number] for number in real], batch_size, table):
-        for row, position in enumerate(positions):
-            number = real[position]
-            yield number, batch[row][:, : len(sentences[number])]
 
 
 def _select(activations: np.ndarray, layers: str, mix: Mix | None) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -52,6 +53,8 @@ def run_command(name: str, main: Callable[[], int | None]) -> int:
     written: one line on stderr), 130 interrupted, 143 terminated.
     Everything else is a fault of ours and keeps its traceback (exit status 1).
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # data is UTF-8, whatever the locale
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
         status = main() or 0

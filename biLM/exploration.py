@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -150,9 +149,7 @@ def write_projector(columns: Sequence[str], rows: Iterable[Sequence[object]], ve
     with whole_file(directory / "vectors.tsv") as partial:
         np.savetxt(partial, vectors, fmt="%.6g", delimiter="\t")
     with whole_file(directory / "metadata.tsv") as partial, open(partial, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, delimiter="\t", quoting=csv.QUOTE_NONE, escapechar="\\")
-        writer.writerow(columns)
-        writer.writerows(rows)
+        file.writelines("\t".join(map(str, row)) + "\n" for row in (columns, *rows))  # without quotes and escapes
     lines = ('tensor_name: "tokens in context"', 'tensor_path: "vectors.tsv"', 'metadata_path: "metadata.tsv"')
     config = "".join(["embeddings {\n", *(f"  {line}\n" for line in lines), "}\n"])
     with whole_file(directory / "projector_config.pbtxt") as partial:

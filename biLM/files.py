@@ -56,12 +56,15 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     Raises: OSError that names `path`, also where a library's error does not (a full disk in the middle of an HDF5 file).
     """
     path = Path(path)
-    partial = partial_of(path)
+    target = Path(os.path.realpath(path))  # a link stays one
+    if target.exists() and not target.is_file():
+        raise InputError(f"{path}: must be a file. Received: a directory or a device.")
+    partial = partial_of(target)
     try:
         with _naming(path, partial):
             yield partial
             _to_disk(partial)
-            os.replace(partial, path)
+            os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -89,6 +92,14 @@ def check_free(directory: Path) -> None:
     """Raises InputError where there is something already."""
     if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
         raise InputError(f"{directory}: must be a new directory, or an empty one. Name another.")
+    check_replaceable(directory)
+
+
+def check_replaceable(directory: Path) -> None:
+    """Raises InputError where another directory could not take the place of this one."""
+    if directory.exists() and (os.path.ismount(directory) or directory.samefile(".")):
+        what = "a mount point" if os.path.ismount(directory) else "the working directory"
+        raise InputError(f"{directory}: is {what}, whose place nothing can take. Name a new directory inside of it.")
 
 
 @contextmanager
@@ -99,15 +110,17 @@ def whole_directory(directory: Path, replace: bool = False) -> Iterator[Path]:
     it under a hidden name; `restore` puts it back.
     Raises: InputError where `directory` holds something already and `replace` is false.
     """
+    named, directory = directory, Path(os.path.realpath(directory))  # a link stays one
     if replace:
+        check_replaceable(named)
         restore(directory)
     else:
-        check_free(directory)
-    directory.absolute().parent.mkdir(parents=True, exist_ok=True)
+        check_free(named)
+    directory.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_of(directory)
     try:
         partial.mkdir()  # a signal may come before it returns
-        with _naming(directory, partial):
+        with _naming(named, partial):
             yield partial
             for path in partial.rglob("*"):
                 if path.is_file():
@@ -196,5 +209,10 @@ def read_object(path: str | Path) -> dict[str, Any]:
 
 
 def write_object(path: str | Path, values: dict[str, Any]) -> None:
+    text = json.dumps(values, indent=1, ensure_ascii=False) + "\n"
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:  # names of files may hold bytes that are no UTF-8
+        text = json.dumps(values, indent=1) + "\n"
     with whole_file(path) as partial:
-        partial.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")

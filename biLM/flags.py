@@ -65,13 +65,18 @@ def given(namespace: argparse.Namespace, cls: type, prefix: str = "") -> dict[st
 
 def from_mapping(cls: type[T], values: dict[str, Any], where: str) -> T:
     """A dataclass from a mapping; an unknown key or a value of another type is an InputError that names `where`."""
+    check_mapping(cls, values, where)
+    return cls(**values)
+
+
+def check_mapping(cls: type, values: dict[str, Any], where: str) -> None:
+    """Raises InputError for keys that a dataclass lacks, and for values of other types than its fields'."""
     hints = get_type_hints(cls)
     for key, value in values.items():
         if key not in hints:
             raise InputError(f"{where}: unknown option {key!r}.{nearest(key, list(hints))}")
         if not _fits(value, hints[key]):
             raise InputError(f"{where}: {key!r} must be {_describe(hints[key])}. Received: {value!r}.")
-    return cls(**values)
 
 
 def json_value(text: str) -> Any:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 
-from biLM.errors import InputError
 from biLM.files import whole_file
 
 
@@ -56,10 +55,8 @@ def tensorboard(directory: Path | None) -> Iterator[Callable[[int, Mapping[str, 
     if directory is None:
         yield lambda step, figures: None
         return
-    try:
-        from tensorboard.summary import Writer
-    except ImportError:
-        raise InputError("--tensorboard needs the package tensorboard: pip install 'ner-elmo[tensorboard]'.") from None
+    from tensorboard.summary import Writer
+
     writer = Writer(str(directory))
 
     def write(step: int, figures: Mapping[str, float | None]) -> None:

@@ -112,7 +112,11 @@ class BiLMOptions:
         raw: dict[str, Any] = {"bidirectional": self.bidirectional, "dropout": self.dropout}
         if self.n_tokens_vocab is not None:
             raw["n_tokens_vocab"] = self.n_tokens_vocab
-        raw["lstm"] = asdict(self.lstm) | extra.pop("lstm", {})
+        lstm = asdict(self.lstm)
+        for name in ("cell_clip", "proj_clip"):
+            if not lstm[name]:  # to other tools a limit of 0 is one
+                del lstm[name]
+        raw["lstm"] = lstm | extra.pop("lstm", {})
         if self.char_cnn:
             section = asdict(self.char_cnn)
             cnn_extra = dict(extra.pop("char_cnn", {}))

@@ -61,6 +61,7 @@ def prepare(
     documents: str = "blank",
     heldout_fraction: float = 0.01,
     tokenized: bool = False,
+    wrapped: bool = False,
     max_characters_per_token: int = 50,
     seed: int = 0,
     report: Report = lambda done, total: None,
@@ -74,6 +75,7 @@ def prepare(
         documents: what is held out or not as a whole: "blank": what blank lines part, or files; "line"; "file". A row of
             JSON Lines is always a document.
         tokenized: lines are sentences already, their tokens parted by blanks.
+        wrapped: lines are cut at some width, and blank lines part paragraphs; otherwise a sentence ends with its line.
         report: (bytes of text read, expected in all or None).
     """
     check_free(out)
@@ -89,7 +91,7 @@ def prepare(
         split = _splitter(lang, tokenized)
         done = 0
         rng = random.Random(seed)
-        for document in itertools.chain.from_iterable(read_documents(name, field, documents) for name in files):
+        for document in itertools.chain.from_iterable(read_documents(name, field, documents, wrapped) for name in files):
             held = rng.random() < heldout_fraction
             for text in document:
                 done += len(text) + 1
@@ -108,10 +110,10 @@ def find_sources(sources: Sequence[str]) -> list[str]:
     found: list[str] = []
     for source in sources:
         path = Path(source)
-        if source == "-" or path.is_file():
+        if source == "-" or (path.exists() and not path.is_dir()):  # pipes, too
             found.append(source)
         elif path.is_dir():
-            inside = [str(p) for p in sorted(path.rglob("*")) if p.is_file() and not p.name.startswith(".")]
+            inside = [str(p) for p in sorted(path.rglob("*")) if p.is_file() and not _is_hidden(p.relative_to(path))]
             if not inside:
                 raise InputError(f"{source}: must hold a file at least. Received: an empty directory.")
             found += inside
@@ -120,8 +122,12 @@ def find_sources(sources: Sequence[str]) -> list[str]:
     return found
 
 
-def read_documents(name: str, field: str | None, documents: str) -> Iterator[Iterable[str]]:
-    """Documents of a file, each the texts (lines, or a row's field) that it consists of."""
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def read_documents(name: str, field: str | None, documents: str, wrapped: bool = False) -> Iterator[Iterable[str]]:
+    """Documents of a file, each the texts (lines, paragraphs of wrapped ones, or a row's field) that it consists of."""
     with open_text(name) if name != "-" else open_standard_input() as lines:
         stem = Path(name).name.removesuffix(".gz").removesuffix(".xz")
         if stem.endswith((".jsonl", ".ndjson")) or (name == "-" and field is not None):
@@ -132,10 +138,19 @@ def read_documents(name: str, field: str | None, documents: str) -> Iterator[Ite
             for line in lines:
                 yield [line]
         elif documents == "file":
-            yield lines
+            yield map(_joined, _paragraphs(lines)) if wrapped else lines
         else:
-            for _, group in itertools.groupby(lines, key=lambda line: not line.strip()):
-                yield group
+            for paragraph in _paragraphs(lines):
+                yield [_joined(paragraph)] if wrapped else paragraph
+
+
+def _paragraphs(lines: Iterable[str]) -> Iterator[Iterable[str]]:
+    """What blank lines part."""
+    return (group for is_blank, group in itertools.groupby(lines, key=lambda line: not line.strip()) if not is_blank)
+
+
+def _joined(lines: Iterable[str]) -> str:
+    return " ".join(line.strip() for line in lines)
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from biLM.corpus import read_sentences
 from biLM.errors import InputError
 from biLM.files import read_object, write_object
@@ -57,10 +59,12 @@ def start_run(
     """
     if (out / "training.json").exists():
         raise InputError(f"{out} holds a run already. Go on with it: `--resume {out}`, or name another --out.")
-    if (out / "weights.hdf5").exists():
-        raise InputError(f"{out / 'weights.hdf5'} is there already, and no run made it. Name another --out.")
-    if training.patience is not None and not text.heldout:
-        raise InputError("patience waits for a better held-out perplexity. Add --heldout.")
+    for path in (out / "weights.hdf5", out / "checkpoints"):
+        if path.exists():
+            raise InputError(f"{path} is there already, and no run says what it is. Remove it, or name another --out.")
+    if training.patience is not None and not (text.heldout and training.heldout_sentences):
+        raise InputError("patience waits for a better held-out perplexity. Add --heldout, and --heldout-sentences above 0.")
+    check_heldout(text)
     if text.vocabulary and text.vocabulary_size is not None:
         raise InputError("a vocabulary has its size: give --vocab or --vocab-size, not both.")
     if training.share_embedding_softmax and options.char_cnn:
@@ -77,14 +81,14 @@ def start_run(
             f"the text must hold at least one batch, batch_size * unroll_steps = {per_step} positions. "
             f"Received: {n_positions}. Lower --batch-size."
         )
-    n_steps = training.max_steps or training.n_epochs * n_positions // per_step
+    n_steps = training.n_epochs * n_positions // per_step if training.max_steps is None else training.max_steps
     if training.warmup_steps >= n_steps:
         raise InputError(
             f"warmup_steps must be below the {n_steps} steps of this run, for until then the biLM stays as it is. "
             f"Received: {training.warmup_steps}. Lower --warmup-steps, to {n_steps // 10} for instance."
         )
     extra = {key: value for key, value in asdict(training).items() if value is not None}
-    extra |= {"n_train_tokens": n_positions, "sample_softmax": is_sampled}
+    extra |= {"n_train_tokens": n_positions, "sample_softmax": is_sampled, "learning_rate": training.rate}
     options = replace(options, n_tokens_vocab=len(vocabulary), extra=options.extra | extra)
     out.mkdir(parents=True, exist_ok=True)
     vocabulary.write(out / "vocab.txt")
@@ -95,6 +99,16 @@ def start_run(
         training=asdict(training), tuned_from=tuned_from,
     )  # fmt: skip
     write_object(out / "training.json", asdict(run))
+
+
+def check_heldout(text: Text) -> None:
+    """Held-out text must hold something, and be held out."""
+    trained = {path.resolve() for path in text.train}
+    for path in text.heldout:
+        if path.resolve() in trained:
+            raise InputError(f"{path}: is held out and trained on. Name it in --heldout alone.")
+        if next(read_sentences([path]), None) is None:
+            raise InputError(f"{path}: must hold a sentence at least. Received: an empty file. Leave it out of --heldout.")
 
 
 def count_positions(paths: Sequence[Path], counts: WordCounts, report: Report = lambda done, total: None) -> int:
@@ -114,18 +128,20 @@ def count_positions(paths: Sequence[Path], counts: WordCounts, report: Report = 
 
 def check_order(vocabulary: Vocabulary, counts: WordCounts) -> None:
     """The sampled softmax takes words in front for frequent ones: a vocabulary that is not sorted so is an InputError."""
-    middle = (len(vocabulary) + len(SPECIAL_TOKENS)) // 2
-    front = back = 0
+    found = np.zeros(len(vocabulary) - len(SPECIAL_TOKENS))
     for word, count in counts.items():
-        place = vocabulary.id_of.get(word, 0)
-        front += count * (len(SPECIAL_TOKENS) <= place < middle)
-        back += count * (place >= middle)
-    if back > front:
-        raise InputError(
-            "a vocabulary must be sorted by falling count, for the sampled softmax relies on it. Received: one whose second "
-            f"half, from {vocabulary.words[middle]!r}, is more frequent in the text than its first. Make one with "
-            "`python -m biLM vocab`."
-        )
+        place = vocabulary.id_of.get(word, 0) - len(SPECIAL_TOKENS)
+        if place >= 0:
+            found[place] += count
+    n = len(found)
+    borders = [int(n**part) for part in (0.25, 0.4, 0.55, 0.7, 0.85)] if n >= 1000 else [n // 2]  # few words may lie anyhow
+    for begin, place, end in zip([0, *borders], borders, [*borders[1:], n], strict=False):
+        if begin < place and found[place:end].mean() > found[begin:place].mean():
+            raise InputError(
+                "a vocabulary must be sorted by falling count, for the sampled softmax relies on it. Received: one whose "
+                f"words from {vocabulary.words[place + len(SPECIAL_TOKENS)]!r} on are more frequent in the text than those "
+                "before them. Make one with `python -m biLM vocab`."
+            )
 
 
 def read_run(directory: Path) -> Run:

@@ -8,10 +8,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from biLM.errors import InputError
 
+LONG_RUN = 256  # characters without a blank among them
 STRINGS_KEPT = 50_000  # spaCy remembers every word that it has seen; beyond these it starts afresh
+_SIGNS = re.compile(r"[^\w\s]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -58,9 +61,23 @@ def _pipeline(lang: str):
         pipeline = spacy.blank(lang)
     except ImportError as error:
         raise InputError(f"no tokenizer for the language {lang!r}: {' '.join(str(error).split())}") from error
+    _spare(pipeline.tokenizer)
     pipeline.max_length = 2**31  # the limit guards parsers, which are not used here
     pipeline.add_pipe("sentencizer")
     return pipeline
+
+
+def _spare(tokenizer: Any) -> None:
+    """Leaves long runs that are made of signs whole. spaCy takes one sign after another off a run and looks at all of the
+    rest each time: a line of 100,000 brackets would take it minutes."""
+    if not hasattr(tokenizer, "token_match"):  # of a language that is split in another way
+        return
+    usual = tokenizer.token_match
+
+    def is_whole(run: str) -> bool:
+        return (len(run) > LONG_RUN and 3 * len(_SIGNS.findall(run)) > len(run)) or bool(usual and usual(run))
+
+    tokenizer.token_match = is_whole
 
 
 def require_characters(text: str, where: str) -> None:

@@ -140,8 +140,8 @@ class HubBiLM:
         return EQUAL if _same(self._call(PROBES[:2]), alone[:2]) else ALONE, width
 
 
-def load_hub(name: str, top_layer: int | None = None) -> HubBiLM:
-    """Loads `tfhub:HANDLE_OR_DIRECTORY`; tensorflow_hub finds and keeps what a handle names.
+def load_hub(name: str, top_layer: int | None = None, offline: bool | None = None) -> HubBiLM:
+    """Loads `tfhub:HANDLE_OR_DIRECTORY`; tensorflow_hub finds and keeps what a handle names. offline: as in `resolve`.
 
     Raises: InputError where there is no such module, where it is no ELMo, and where it is not here and must not be fetched.
     """
@@ -156,7 +156,7 @@ def load_hub(name: str, top_layer: int | None = None) -> HubBiLM:
             import tensorflow_hub as hub
     except ImportError as error:
         raise InputError(f"{name}: needs TensorFlow and tensorflow-hub: {error}.") from error
-    if is_offline() and "://" in handle:
+    if (is_offline() if offline is None else offline) and "://" in handle:
         _check_cached(name, handle)
     try:
         path = hub.resolve(handle)

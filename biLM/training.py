@@ -273,9 +273,7 @@ class Training:
             break
         else:
             if problems:
-                raise InputError(
-                    f"{problems[-1]} No checkpoint is whole: remove {self.directory / 'checkpoints'} to begin this run anew."
-                )
+                raise InputError(f"{problems[-1]} No checkpoint is whole: remove {self.directory} and begin anew.")
         self.notices = problems
 
     def _assign(self, path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -303,14 +301,14 @@ def build_optimizer(training: TrainingOptions, n_steps: int) -> keras.optimizers
     """Adagrad without epsilon and with initial accumulator 1, as TensorFlow 1 had it, or Adam."""
     if training.optimizer == "adagrad":
         return keras.optimizers.Adagrad(
-            training.learning_rate,
+            training.rate,
             initial_accumulator_value=1.0,
             epsilon=0.0,
             global_clipnorm=training.all_clip_norm_val,
         )
     warmup = min(500, n_steps // 10)
     schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, n_steps - warmup), warmup_target=training.learning_rate, warmup_steps=warmup
+        0.0, max(1, n_steps - warmup), warmup_target=training.rate, warmup_steps=warmup
     )
     return keras.optimizers.Adam(schedule, global_clipnorm=training.all_clip_norm_val)
 

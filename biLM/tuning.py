@@ -59,6 +59,7 @@ def start_tuning(
     if old_vocabulary is None and not options.char_cnn:
         raise InputError(f"{words}: no such file. A word-id biLM is tuned with the vocabulary that it was trained with.")
     old = load_bilm(weights, options, old_vocabulary)
+    options = old.options  # which says one direction where the file knew no better
     softmax = None
     if old_vocabulary and rows.is_file():
         softmax = load_softmax(rows, (len(old_vocabulary), options.lstm.projection_dim), weights)

@@ -124,7 +124,7 @@ def load_bilm(
     if str(path).startswith(TFHUB):
         if options is not None or stateful or initial_state != "warm":
             raise InputError(f"{path}: a TF-Hub module takes no options file, initial state or carried state.")
-        return load_hub(str(path), top_layer)  # type: ignore[return-value]  # all of a BiLM that frozen use needs
+        return load_hub(str(path), top_layer, offline)  # type: ignore[return-value]  # all of a BiLM that frozen use needs
     path = resolve(path, offline)
     if path.is_dir():
         path = path / "weights.hdf5"
@@ -141,6 +141,9 @@ def load_bilm(
         datasets = _standard_names(found)
         options = _completed(options, datasets)
         _check(path, options, datasets)
+        if vocabulary is not None and options.char_cnn is None and len(vocabulary) != options.n_tokens_vocab:
+            needs = f"{options.n_tokens_vocab:,} words, one for each row"
+            raise InputError(f"{path}: its vocabulary must hold {needs}. Received: {len(vocabulary):,}.")
         bilm = BiLM(options, vocabulary, initial_state, stateful, top_layer)
         _assign(bilm, path, rename_table(options), datasets)
         if initial_state == "warm":

@@ -34,6 +34,7 @@ def require_sound(document: Document) -> None:
     """Raises InputError, with file and line, for offsets that cannot be right and for text that is no Unicode."""
     require_characters(document.text, document.where)
     for mark in document.marks:
+        require_characters(mark.type, document.where)
         if fault := _fault(document.text, mark):
             says = f"[{mark.start}, {mark.end}, {mark.type!r}]"
             raise InputError(

@@ -10,6 +10,7 @@ word_vectors.*        vectors from a file; gazetteers/: lists of names
 
 from __future__ import annotations
 
+import hashlib
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -86,9 +87,23 @@ def _save_bilm(bilm: BiLM, directory: Path, config: TrainConfig) -> dict[str, An
     """Copies the biLM, unless it shall stay where it is; returns what model.json says of it."""
     says = {"width": bilm.width, "n_layers": bilm.n_layers, "fingerprint": fingerprint(bilm)}
     if not config.include_bilm or isinstance(bilm, HubBiLM):  # a module stays where its library keeps it
-        return says | {"path": reference(config.elmo)}
+        return says | _where(config)
     save_bilm(bilm, directory)
     return says
+
+
+def _where(config: TrainConfig) -> dict[str, Any]:
+    """Where a biLM is that stays where it is, and the hash of its weights' file."""
+    says: dict[str, Any] = {"path": reference(config.elmo)}
+    if config.elmo_options:
+        says["options"] = str(Path(config.elmo_options).resolve())
+    return says if config.elmo.startswith(TFHUB) else says | {"sha256": _sha256(config.elmo)}
+
+
+def _sha256(elmo: str) -> str:
+    path = resolve(elmo, offline=True)
+    with open(path / "weights.hdf5" if path.is_dir() else path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_model(directory: Path, elmo: str | Path | BiLM | None = None) -> tuple[Tagger, Features, TrainConfig]:
@@ -139,7 +154,7 @@ def _load_bilm(directory: Path, says: dict[str, Any], config: TrainConfig, elmo:
     if elmo is None and "path" not in says:
         return load_bilm(directory / "bilm", **how)
     if elmo is None:
-        bilm = _noted(directory, says["path"], config, how)
+        bilm = _noted(directory, says, how)
     else:
         bilm = elmo if isinstance(elmo, BiLM | HubBiLM) else load_bilm(elmo, **how)
     if (bilm.width, bilm.n_layers) != (says["width"], says["n_layers"]):
@@ -150,16 +165,22 @@ def _load_bilm(directory: Path, says: dict[str, Any], config: TrainConfig, elmo:
     return bilm
 
 
-def _noted(directory: Path, path: str, config: TrainConfig, how: dict[str, Any]) -> BiLM:
+def _noted(directory: Path, says: dict[str, Any], how: dict[str, Any]) -> BiLM:
     """The biLM that model.json notes, if that means to read files of this machine: a directory that somebody gave away is
-    no reason to fetch anything, nor to run a Hub module, which is a program."""
+    no reason to fetch anything, nor to run a Hub module, which is a program. It must be the one of the training."""
+    path = says["path"]
     if path.startswith(TFHUB):
         raise InputError(f"{directory}: stands on a TF-Hub module, which is a program. Name it yourself: --elmo {path}.")
     try:
         resolve(path, offline=True)
     except InputError as error:
         raise InputError(f"{directory}: a model directory fetches nothing by itself: {error} Or --elmo {path}.") from None
-    return load_bilm(path, config.elmo_options, **how, offline=True)
+    if says.get("sha256", "") not in ("", _sha256(path)):
+        raise InputError(
+            f"{directory}: stands on other weights than those that are in {path} now (model.json has their SHA-256). "
+            f"Train it again, or run it on these all the same: --elmo {path}."
+        )
+    return load_bilm(path, says.get("options"), **how, offline=True)
 
 
 def _versions() -> dict[str, str]:

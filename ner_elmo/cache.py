@@ -112,7 +112,7 @@ class Cache:
         hashes = [_hash(sentence) for sentence in sentences]
         with FileLock(folder / ".lock"):
             for left in folder.glob("*.partial"):  # by a run that was killed
-                shutil.rmtree(left)
+                shutil.rmtree(left, ignore_errors=True)
             here = _read(folder, set(hashes))
             hits = sum(name in here for name in hashes)
             pairs = zip(hashes, sentences, strict=True)
@@ -140,7 +140,7 @@ class Cache:
         for segment in sorted(used.keys() - keep, key=lambda segment: used[segment]):
             if free >= needed:
                 break
-            shutil.rmtree(segment, ignore_errors=True)
+            _remove(segment)
             free += used[segment][1]
         return max(0, min(free, needed))
 
@@ -194,6 +194,14 @@ def _segments(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and path.suffix != ".partial")
 
 
+def _remove(segment: Path) -> None:
+    """Takes it away as a whole: what is left of it when a process is killed here is no segment."""
+    gone = segment.with_name(f"{segment.name}-{os.getpid()}.partial")
+    with suppress(OSError):  # another run made room
+        os.rename(segment, gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
 def _read(folder: Path, wanted: set[bytes]) -> dict[bytes, tuple[Path, np.ndarray]]:
     """The sentences that are wanted: their segment, which is marked as used, and their activations (T, L+1, D)."""
     here: dict[bytes, tuple[Path, np.ndarray]] = {}
@@ -201,10 +209,8 @@ def _read(folder: Path, wanted: set[bytes]) -> dict[bytes, tuple[Path, np.ndarra
         try:
             sentences = np.load(segment / "sentences.npy")
             array = np.asarray(np.load(segment / "activations.npy", mmap_mode="r"))
-        except FileNotFoundError:
-            continue  # another run made room
-        except (ValueError, EOFError):  # cut off when the machine went down: computed again
-            shutil.rmtree(segment, ignore_errors=True)
+        except (FileNotFoundError, ValueError, EOFError):  # gone, or cut off when the machine went down: computed again
+            _remove(segment)
             continue
         before = len(here)
         starts = np.cumsum(sentences["length"]) - sentences["length"]

@@ -22,10 +22,12 @@ _AROUND = 12  # characters of the text to show on either side
 
 def with_characters_only(document: Document, tell: Callable[[Finding], None]) -> Document:
     """The document with U+FFFD for halves of surrogate pairs, which are no characters and cannot be written."""
-    for match in _SURROGATES.finditer(document.text):
-        tell(Finding("half a character", document.where, repr(match[0]), "replaced by U+FFFD"))
+    for text in (document.text, *(mark.type for mark in document.marks)):
+        for match in _SURROGATES.finditer(text):
+            tell(Finding("half a character", document.where, repr(match[0]), "replaced by U+FFFD"))
     text = _SURROGATES.sub(REPLACEMENT, document.text)
-    return document if text == document.text else replace(document, text=text)
+    marks = tuple(replace(mark, type=_SURROGATES.sub(REPLACEMENT, mark.type)) for mark in document.marks)
+    return document if (text, marks) == (document.text, document.marks) else replace(document, text=text, marks=marks)
 
 
 def tell_invisible(document: Document, tell: Callable[[Finding], None], action: str) -> bool:

@@ -1,16 +1,19 @@
-"""`python -m ner_elmo check | convert`: annotated files looked at, mended and written in another format."""
+"""`python -m ner_elmo check | convert | split`: annotated files looked at, mended, written in another format, divided."""
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from biLM.errors import InputError
+from biLM.files import whole_directory
 from ner_elmo.formats.document import Document, Finding
 from ner_elmo.formats.source import Source
 from ner_elmo.formats.spans_json import shown
@@ -19,6 +22,7 @@ from ner_elmo.reading_flags import add_reading_flags, reading
 
 SIDES = ("train", "dev", "test")
 LISTED = 20  # of each kind; --json lists all
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")  # what would steer a terminal, or end the line
 
 
 def add(commands) -> None:
@@ -42,6 +46,15 @@ def add(commands) -> None:
     )
     convert.add_argument("--lang", default="en", metavar="CODE", help="of the tokenizer, for raw text. Default: en.")
     convert.set_defaults(run=_convert)
+    split = commands.add_parser("split", help="divide an annotated file into train, dev and test files")
+    split.add_argument("source", type=Path, metavar="IN", help="annotated file; its texts, or sentences, are divided")
+    split.add_argument("--out", type=Path, required=True, metavar="DIR", help="where train.*, dev.* and test.* shall be")
+    for side in SIDES[1:]:
+        split.add_argument(f"--{side}", type=float, default=0.1, metavar="SHARE", help="about so much of it. Default: 0.1.")
+    split.add_argument("--seed", type=int, default=0, metavar="N", help="another number divides otherwise. Default: 0.")
+    split.add_argument("--lang", default="en", metavar="CODE", help="of the tokenizer, for raw text. Default: en.")
+    add_reading_flags(split)
+    split.set_defaults(run=_split)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -136,7 +149,7 @@ def _listed(rows: Iterable[str]) -> Iterator[str]:
     rest = 0
     for number, row in enumerate(rows):
         if number < LISTED:
-            yield row
+            yield _CONTROL.sub(lambda match: repr(match[0])[1:-1], row)
         else:
             rest += 1
     if rest:
@@ -144,24 +157,70 @@ def _listed(rows: Iterable[str]) -> Iterator[str]:
 
 
 def _convert(args: argparse.Namespace) -> None:
-    how = reading(args)
-    source = Source(args.source, how["scheme"], how["columns"], how["text_field"])
-    name, documents = documents_of(source, how["format"])
     target = args.to or format_to_write(args.target)
     _require_another(args.source, args.target)
-    counts: Counter[str] = Counter()
-    write(_counted(_fitting(documents, target, args.lang, source), counts), args.target, target)
-    print(f"{args.source}: {name} {source.found}".rstrip(), file=sys.stderr)
+    source, name, counts = _copy(
+        args, args.target, target, lambda text: True, "nothing to convert: the file must hold at least one text."
+    )
+    _tell_source(source, name)
+    _tell_copy(args.target, target, counts)
+
+
+def _split(args: argparse.Namespace) -> None:
+    """Each text goes where a hash of it says: equal ones to the same side, and texts that are added later move no other."""
+    if min(args.dev, args.test) <= 0 or args.dev + args.test >= 1:
+        raise InputError(
+            f"--dev and --test must be above 0 and leave something to train on. Received: {args.dev:g} and {args.test:g}."
+        )
+    packed = args.source.suffix if args.source.suffix in (".gz", ".xz") else ""
+    ending = Path(args.source.name.removesuffix(packed)).suffix + packed
+    with whole_directory(args.out) as partial:
+        for side in SIDES:
+            wanted = lambda text, side=side: _side(text, args.dev, args.test, args.seed) == side  # noqa: E731
+            name = f"{side}{ending}"
+            empty = f"{args.source}: no text falls to {side}. Give it a larger share, or try another --seed."
+            source, form, counts = _copy(args, partial / name, None, wanted, empty)
+            _tell_source(source, form, side == SIDES[0])
+            _tell_copy(args.out / name, form, counts)
+
+
+def _side(text: str, dev: float, test: float, seed: int) -> str:
+    """train, dev or test: by a number from 0 to 1 that the text and the seed give."""
+    digest = hashlib.sha256(f"{seed} {text}".encode("utf-8", "surrogatepass")).digest()
+    place = int.from_bytes(digest[:8], "big") / 2**64
+    return "dev" if place < dev else "test" if place < dev + test else "train"
+
+
+def _copy(
+    args: argparse.Namespace, target: Path, to: str | None, wanted: Callable[[str], bool], empty: str
+) -> tuple[Source, str, Counter[str]]:
+    """Writes the wanted texts of `args.source`. to: the format; its own when None. empty: what is said where
+    there are none. Returns the source, its format and counts."""
+    how, counts = reading(args), Counter[str]()
+    source = Source(args.source, how["scheme"], how["columns"], how["text_field"])
+    name, documents = documents_of(source, how["format"])
+    chosen = (document for document in documents if wanted(document.text))
+    write(_counted(_fitting(chosen, to or name, args.lang, source), counts, empty), target, to or name)
+    return source, name, counts
+
+
+def _tell_source(source: Source, name: str, first: bool = True) -> None:
+    """What was found in it; how it is written is told when it is read for the first time."""
+    if first:
+        print(f"{source.path}: {name} {source.found}".rstrip(), file=sys.stderr)
     for line in _kinds(source.findings):
         print(line, file=sys.stderr)
-    if source.passed_over:
+    if first and source.passed_over:
         print(f"note: {', '.join(sorted(source.passed_over))} are left out", file=sys.stderr)
-    if counts["tokens"] and not FORMATS[target].over_tokens:
-        print(f"note: {target} holds no tokens; whoever reads it splits the text anew", file=sys.stderr)
-    lost = FORMATS[target].lost(key.removeprefix("field ") for key in counts if key.startswith("field "))
+
+
+def _tell_copy(target: Path, name: str, counts: Counter[str]) -> None:
+    if counts["tokens"] and not FORMATS[name].over_tokens:
+        print(f"note: {name} holds no tokens; whoever reads it splits the text anew", file=sys.stderr)
+    lost = FORMATS[name].lost(key.removeprefix("field ") for key in counts if key.startswith("field "))
     if lost:
-        print(f"note: {target} has no room for other fields, left out: {shown(lost)}", file=sys.stderr)
-    print(f"{args.target}: {target}, {counts['texts']:,} texts, {counts['spans']:,} spans", file=sys.stderr)
+        print(f"note: {name} has no room for other fields, left out: {shown(lost)}", file=sys.stderr)
+    print(f"{target}: {name}, {counts['texts']:,} texts, {counts['spans']:,} spans", file=sys.stderr)
 
 
 def _fitting(documents: Iterable[Document], target: str, lang: str, source: Source) -> Iterator[Document]:
@@ -175,11 +234,11 @@ def _fitting(documents: Iterable[Document], target: str, lang: str, source: Sour
         yield align(document, tokenizer, source.findings.append) if FORMATS[target].over_tokens else document
 
 
-def _counted(documents: Iterable[Document], counts: Counter[str]) -> Iterator[Document]:
+def _counted(documents: Iterable[Document], counts: Counter[str], empty: str) -> Iterator[Document]:
     for document in documents:
         counts.update(["texts", *(f"field {name}" for name in document.fields)])
         counts["spans"] += len(document.marks)
         counts["tokens"] += document.sentences is not None
         yield document
     if not counts["texts"]:
-        raise InputError("nothing to convert: the file must hold at least one text.")
+        raise InputError(empty)

@@ -23,7 +23,7 @@ def add(commands) -> None:
         "Default: saved_model.",
     )  # fmt: skip
     export.add_argument("--out", type=Path, required=True, metavar="DIR", help="new directory to write")
-    export.add_argument("--elmo", metavar="WEIGHTS", help="put another biLM of the same width in the place of its own")
+    export.add_argument("--elmo", metavar="WEIGHTS", help="another biLM of the same width and depth in place of its own")
     export.add_argument("--offline", action="store_true", help="download nothing, whatever --elmo names")
     export.set_defaults(run=_export)
 

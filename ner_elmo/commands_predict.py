@@ -14,6 +14,7 @@ from pathlib import Path
 from biLM.errors import InputError, run_command
 from biLM.published import go_offline, resolve
 from biLM.startup import start_keras
+from biLM.text import require_characters
 from ner_elmo.inputs import INPUTS, STYLES, Item, read_items
 from ner_elmo.model_directory import describe, last_model
 
@@ -48,7 +49,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--text", nargs="+", metavar="TEXT", help="texts themselves")
     parser.add_argument("--model", metavar="DIR", help="model directory; the one trained last when not given")
-    parser.add_argument("--elmo", metavar="WEIGHTS", help="run the tagger on another biLM of the same width")
+    parser.add_argument("--elmo", metavar="WEIGHTS", help="run the tagger on another biLM of the same width and depth")
     parser.add_argument("--offline", action="store_true", help="download nothing, whatever --elmo names")
     parser.add_argument("--tokenized", action="store_true", help="a line is one sentence, its tokens stand between blanks")
     parser.add_argument("--field", metavar="NAME", help="key or column of the text in rows. Default: text and the like.")
@@ -97,6 +98,8 @@ def main(args: argparse.Namespace) -> None:
     model = args.model or last_model()
     describe(Path(model))
     items = [Item(text) for text in args.text or ()]
+    for item in items:
+        require_characters(item.text, "--text")
     read = read_items(args.files, args.field, args.read_format) if args.files or not items else ()
     if args.offline:
         go_offline()

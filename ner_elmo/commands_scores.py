@@ -27,7 +27,7 @@ def add(commands) -> None:
     scores = commands.add_parser("evaluate", help="precision, recall and F1 of a model on annotated files")
     scores.add_argument("model", type=Path, metavar="MODEL", help="model directory")
     scores.add_argument("files", nargs="+", metavar="FILE", help="annotated files")
-    scores.add_argument("--elmo", metavar="WEIGHTS", help="run the tagger on another biLM of the same width")
+    scores.add_argument("--elmo", metavar="WEIGHTS", help="run the tagger on another biLM of the same width and depth")
     scores.add_argument("--json", action="store_true", help="one JSON line")
     add_reading_flags(scores)
     scores.set_defaults(run=_evaluate)

@@ -22,7 +22,7 @@ BACKLOG = 2048  # connections that the system holds while the model is loaded, a
 def add(commands) -> None:
     serve = commands.add_parser("serve", help="HTTP API and demo page of a model")
     serve.add_argument("--model", type=Path, metavar="DIR", help="model directory; the one trained last when not given")
-    serve.add_argument("--elmo", metavar="WEIGHTS", help="run the tagger on another biLM of the same width")
+    serve.add_argument("--elmo", metavar="WEIGHTS", help="run the tagger on another biLM of the same width and depth")
     add_flags(serve, ServeOptions)
     serve.set_defaults(run=_serve)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from biLM.errors import require
 from biLM.files import whole_file
 from biLM.flags import add_flags, given
 from biLM.progress import progress
@@ -47,6 +48,7 @@ def add(commands) -> None:
 
 def _suspects(args: argparse.Namespace) -> None:
     config = TrainConfig.from_dict(_DEFAULTS | given(args, TrainConfig))
+    require(args.top >= 0, "--top must be at least 0", args.top)
     sentences = read_sentences(args.files, **config.reading)
     if config.offline:
         go_offline()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from biLM.errors import run_command
+from biLM.errors import InputError, run_command
 from biLM.flags import add_flags, given
 from biLM.published import go_offline, resolve
 from biLM.startup import start_keras
@@ -52,7 +52,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
             f"--{name}",
             nargs="+",
             metavar="FILE",
-            help=f"{TrainConfig.__dataclass_fields__[name].metadata['help']}; the sample's when not given",
+            help=f"{TrainConfig.__dataclass_fields__[name].metadata['help']}; the sample's when none is given",
         )
     names = TrainConfig.__dataclass_fields__["gazetteer"].metadata["help"]
     parser.add_argument("--gazetteer", action="append", metavar="TYPE=FILE", help=names)
@@ -60,7 +60,13 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _config(args: argparse.Namespace) -> TrainConfig:
-    return TrainConfig.from_dict((TrainConfig.read(args.config) if args.config else {}) | given(args, TrainConfig))
+    options = (TrainConfig.read(args.config) if args.config else {}) | given(args, TrainConfig)
+    if "train" in options and (missing := [f"--{side}" for side in ("dev", "test") if side not in options]):
+        raise InputError(
+            f"where --train is given, --dev and --test must be, too. Missing: {', '.join(missing)}. "
+            "`python -m ner_elmo split FILE --out DIR` makes the three of one file."
+        )
+    return TrainConfig.from_dict(options)
 
 
 def main(config: TrainConfig) -> None:

@@ -6,13 +6,14 @@ default < `--config FILE` < flag. An unknown key of the file is an error that na
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from biLM.errors import require
 from biLM.files import read_object
-from biLM.flags import from_mapping, option
+from biLM.flags import check_mapping, from_mapping, option
 from biLM.published import NAMES_HELP, TFHUB
 
 HERE = Path(__file__).resolve().parent
@@ -70,7 +71,7 @@ class TrainConfig:
     )
     word_dim: int = option(100, "width of the learned word vectors (Lample et al. 2016)")
     word_vectors: str | None = option(
-        None, "file of ready word vectors to read as well: GloVe, word2vec or fastText text format, plain or .gz"
+        None, "file of ready word vectors to read as well: GloVe, word2vec or fastText text format, plain, .gz or .xz"
     )
     word_vectors_max: int = option(200_000, "words of that file that are read, from its beginning")
     casing: bool = option(False, "a learned vector of how a token is written (Collobert et al. 2011)")
@@ -85,7 +86,7 @@ class TrainConfig:
     ema: float = option(0.0, "momentum of the average of weights that is measured and kept, such as 0.999; 0: the weights")
     clip_norm: float = option(5.0, "global norm that gradients are clipped to")
     devices: int = option(1, "devices of this machine that share each batch (docs/keras.md)")
-    seed: int = option(1, "of weights, dropout and order: the same seed gives the same model")
+    seed: int = option(1, "of weights, dropout and order: on one machine the same seed gives the same model")
     seeds: int = option(1, "train with so many seeds, from `seed` on; mean and deviation are told, the best on dev is kept")
     learning_curve: bool = option(False, "train on 10, 25 and 50 % of the sentences too: would more annotation help?")
     baseline: Literal["crf"] | None = option(None, "crf: train the CRF of sklearn-crfsuite on the same files for comparison")
@@ -117,11 +118,12 @@ class TrainConfig:
         require(self.warmup_steps >= 0, "warmup_steps must be at least 0", self.warmup_steps)
         require(0 <= self.ema < 1, "ema must be at least 0 and below 1", self.ema)
         require(self.clip_norm > 0, "clip_norm must be above 0", self.clip_norm)
-        require(self.cache_size >= 0, "cache_size must be at least 0", self.cache_size)
+        require(0 <= self.cache_size < math.inf, "cache_size must be a number of GB, at least 0", self.cache_size)
         require(self.l2 >= 0, "l2 must be at least 0", self.l2)
         reads = self.token_vectors or self.word_vectors or self.elmo != NO_ELMO
         require(bool(reads), "without token_vectors and word_vectors there must be a biLM", "elmo='none'")
         require(not (self.train_bilm and self.elmo == NO_ELMO), "train_bilm needs a biLM", "elmo='none'")
+        require(self.include_bilm or not self.train_bilm, "a fine-tuned biLM is nowhere else: include_bilm", False)
         require(not (self.train_bilm and self.elmo.startswith(TFHUB)), "a TF-Hub module cannot be fine-tuned", "train_bilm")
 
     @property
@@ -150,7 +152,7 @@ class TrainConfig:
 
     @classmethod
     def read(cls, path: str | Path) -> dict[str, Any]:
-        """The keys of a JSON file, checked."""
-        values = read_object(path)
-        cls.from_dict(values, str(path))
+        """The keys of a JSON file and the kinds of their values, checked; their sense together is known with the flags."""
+        values = {key: tuple(value) if isinstance(value, list) else value for key, value in read_object(path).items()}
+        check_mapping(cls, values, str(path))
         return values

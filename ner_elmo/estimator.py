@@ -95,6 +95,7 @@ class NerTagger(Predictor, BaseEstimator):
         self._config = TrainConfig.from_dict({name: getattr(self, name) for name in OPTIONS}, "NerTagger")
         train = self._sentences(X, y)
         train, held_out = (train, self._sentences(*dev)) if dev else self._split_off(train)
+        train, held_out = ([one for one in side if one.tokens] for side in (train, held_out))  # nothing stands in the others
         if not any(sentence.spans for sentence in train):
             raise InputError("y must hold at least one entity. Received: none.")
         console = Console(stderr=True, highlight=False, quiet=not self.verbose)

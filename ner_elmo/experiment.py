@@ -200,4 +200,7 @@ def load(config: TrainConfig) -> BiLM | None:
     """The biLM that a configuration names; None without ELMo."""
     if config.elmo == NO_ELMO:
         return None
-    return load_bilm(config.elmo, config.elmo_options, initial_state=config.initial_state, top_layer=config.top_layer)
+    return load_bilm(
+        config.elmo, config.elmo_options, initial_state=config.initial_state, top_layer=config.top_layer,
+        offline=config.offline or None,
+    )  # fmt: skip

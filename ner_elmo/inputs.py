@@ -16,7 +16,7 @@ from biLM.prepare import find_sources
 from biLM.text import TextSentence, require_characters
 from ner_elmo.formats import comma
 from ner_elmo.formats.document import Borders
-from ner_elmo.formats.source import Source, parsed, suffix_of
+from ner_elmo.formats.source import Source, json_value, suffix_of
 from ner_elmo.formats.spans_json import text_key_of
 from ner_elmo.formats.table import AUTO, FORMATS, documents_of
 
@@ -75,6 +75,8 @@ def _items(paths: Sequence[str], field: str | None, form: str) -> Iterator[Item]
                 yield from csv_items(comma.rows(Path(path)), path, field)
             else:
                 yield from json_items(read_lines(path), "standard input" if path == "-" else path, field)
+        elif path == "-":
+            raise InputError(f"--from {kind} reads files. Received: standard input. Name a FILE.")
         else:
             source = Source(Path(path), text_field=field, text_only=True)
             for document in documents_of(source, AUTO if form == AUTO else form)[1]:
@@ -118,10 +120,7 @@ def json_items(lines: Iterable[str], name: str, field: str | None, first: int = 
         if not line.strip():
             continue
         where = f"{name}:{number}"
-        try:
-            row = parsed(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{where}: expected JSON, got {line[:40]!r}: {error}.") from None
+        row = json_value(line, where)
         if not isinstance(row, dict):
             raise InputError(f"{where}: must be an object with a text. Received: {line[:40]!r}.")
         yield row_item(row, name, number, field)
@@ -132,8 +131,7 @@ def csv_items(rows: Iterator[tuple[int, list[str]]], name: str, field: str | Non
     _, names = next(rows, (0, []))
     names = comma.own_names(names, name)
     for number, cells in rows:
-        if len(cells) != len(names):
-            raise InputError(f"{name}:{number}: expected {len(names)} cells, got {len(cells)}.")
+        comma.require_width(cells, names, f"{name}:{number}")
         yield row_item(dict(zip(names, cells, strict=True)), name, number, field)
 
 

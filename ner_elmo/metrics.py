@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from biLM.errors import InputError
 from ner_elmo.entities import Span, tags_of
+
+MICRO = None  # beside the types' names, which may be any text
 
 
 @dataclass(frozen=True)
@@ -45,33 +47,34 @@ def evaluate(gold: Sequence[Sequence[Span]], predicted: Sequence[Sequence[Span]]
         raise InputError(f"as many predictions as sentences. Received: {len(gold)}, {len(predicted)}, {len(lengths)}.")
     strict = _scores(gold, predicted, lengths, mode="strict")
     lenient = _scores(gold, predicted, lengths, mode=None)
-    micro = "micro avg"
     return Evaluation(
-        strict=strict[micro],
-        lenient=lenient[micro],
-        types={kind: (strict[kind], lenient[kind]) for kind in sorted(strict) if kind != micro},
+        strict=strict[MICRO],
+        lenient=lenient[MICRO],
+        types={kind: (strict[kind], lenient[kind]) for kind in strict if kind is not None},
         signature=f"entity micro F1, strict IOB2 (seqeval {version('seqeval')}); lenient: conlleval rules",
     )
 
 
 def strict_score(gold: Sequence[Sequence[Span]], predicted: Sequence[Sequence[Span]], lengths: Sequence[int]) -> Score:
     """The strict micro average alone."""
-    return _scores(gold, predicted, lengths, mode="strict")["micro avg"]
+    return _scores(gold, predicted, lengths, mode="strict")[MICRO]
 
 
-def _scores(gold, predicted, lengths, mode) -> dict[str, Score]:
+def _scores(gold, predicted, lengths, mode) -> dict[str | None, Score]:
     from seqeval.metrics import classification_report
     from seqeval.scheme import IOB2
 
     zero = Score(0.0, 0.0, 0.0, sum(map(len, gold)))
     if not any(gold) and not any(predicted):
-        return {"micro avg": zero}
-    rows = [[tags_of(spans, n, "IOB2") for spans, n in zip(side, lengths, strict=True)] for side in (gold, predicted)]
+        return {MICRO: zero}
+    kinds = sorted({span.type for side in (gold, predicted) for spans in side for span in spans})
+    names = {kind: f"T{number}" for number, kind in enumerate(kinds)}  # seqeval strips hyphens, and has names of its own
+    renamed = [[[replace(span, type=names[span.type]) for span in spans] for spans in side] for side in (gold, predicted)]
+    rows = [[tags_of(spans, n, "IOB2") for spans, n in zip(side, lengths, strict=True)] for side in renamed]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # seqeval warns of each 0 / 0, which is defined as 0 here
         report = classification_report(*rows, output_dict=True, zero_division=0, mode=mode, scheme=IOB2 if mode else None)
     return {
         kind: Score(float(row["precision"]), float(row["recall"]), float(row["f1-score"]), int(row["support"]))
-        for kind, row in report.items()
-        if kind not in ("macro avg", "weighted avg")
+        for kind, row in [(MICRO, report["micro avg"]), *((kind, report[names[kind]]) for kind in kinds)]
     }

@@ -16,7 +16,7 @@ from rich.console import Console
 from biLM.text import TextSentence, split_tokens
 from ner_elmo.confidence import Threshold
 from ner_elmo.entities import Entity, Span, tags_of
-from ner_elmo.formats import labelstudio
+from ner_elmo.formats import columns, labelstudio
 from ner_elmo.formats.comma import csv_line
 from ner_elmo.formats.document import Document, Mark
 from ner_elmo.formats.spans_json import array_of
@@ -151,12 +151,7 @@ def marked(text: str, entities: Sequence[Entity]) -> str:
 def _conll(found: Iterable[Result], types: Sequence[str]) -> Iterator[str]:
     for result in found:
         for sentence, spans in result.sentences:
-            yield conll(sentence, spans)
-
-
-def conll(sentence: TextSentence, spans: Sequence[Span]) -> str:
-    tags = tags_of(spans, len(sentence.tokens), "IOB2")
-    return "".join(f"{token} {tag}\n" for token, tag in zip(sentence.tokens, tags, strict=True)) + "\n"
+            yield columns.sentence_of(sentence.tokens, tags_of(spans, len(sentence.tokens), "IOB2"))
 
 
 def _csv(found: Iterable[Result], types: Sequence[str]) -> Iterator[str]:

@@ -48,13 +48,16 @@ def search(config: TrainConfig, material: experiment.Material, journal: Path, co
     console.print(f"tuning {', '.join(_names(config))}: {journal}", soft_wrap=True)
     done = len(_ended(optuna, study))
     if done:
-        console.print(f"{done} trials are done; best dev F1 {100 * study.best_value:.2f}")
+        best = max((trial.value for trial in _ended(optuna, study) if trial.value is not None), default=0.0)
+        console.print(f"{done} trials are done; best dev F1 {100 * best:.2f}")
     for number in range(done, config.tune or 0):
         if number == 0:
             study.enqueue_trial({name: getattr(config, name) for name in _names(config)}, skip_if_exists=True)
         study.sampler = optuna.samplers.TPESampler(seed=config.seed + number, n_startup_trials=5)
         study.pruner = optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=2)
         _run_trial(optuna, study, number, config, material, console)
+    if not study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)):
+        raise InputError(f"{journal}: no trial came to its end. Look at the reasons above, and begin with other options.")
     return replace(config, **study.best_params)
 
 
@@ -76,6 +79,9 @@ def _run_trial(optuna, study, number: int, config: TrainConfig, material: experi
     except optuna.TrialPruned:
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         ending = "  (ended early)"
+    except InputError as error:  # the loss is not finite, say: a bad choice, which shall not be made again
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        ending = f"  ({error})"
     else:
         if trained.interrupted:  # it has not ended: the next start does it again
             raise KeyboardInterrupt

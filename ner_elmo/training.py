@@ -195,11 +195,11 @@ def _not_finite(what: str, epoch: int, batch: int, places: list[str]) -> InputEr
     )
 
 
-def dev_score(tagger: Tagger, sentences: Sequence[Sentence], inputs: Prepared, batch_size: int = 64) -> Score:
+def dev_score(tagger: Tagger, sentences: Sequence[Sentence], inputs: Prepared) -> Score:
     """Strict micro score of sentences, from ready inputs."""
     scores = Scores(*tagger.head.scores())
     predicted: list[tuple[Span, ...]] = [()] * len(sentences)
-    for positions in batches_by_length(inputs.lengths, batch_size):
+    for positions in batches_by_length(inputs.lengths, 64):
         lengths = inputs.lengths[positions]
         emissions = tagger.predict_on_batch(inputs.batch(positions))
         for position, tags, length in zip(positions, viterbi(emissions, lengths, scores), lengths, strict=True):

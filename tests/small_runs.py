@@ -41,6 +41,7 @@ def new_run(directory, options=None, text=TEXT, vocabulary=None, **training) -> 
         **{"batch_size": 2, "unroll_steps": 3, "max_steps": 3, "n_negative_samples_batch": 8} | training
     )
     paths = [directory / "text.txt"]
-    heldout = paths if settings.patience else ()
+    (directory / "heldout.txt").write_text((directory / "text.txt").read_text())
+    heldout = [directory / "heldout.txt"] if settings.patience else ()
     start_run(BiLMOptions.from_dict(raw), settings, Text(paths, heldout, vocabulary), directory / "run")
     return Training(directory / "run")

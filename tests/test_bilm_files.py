@@ -10,7 +10,7 @@ from conftest import SENTENCES, vocabulary_of, write_bilm
 
 from biLM import BiLMOptions, InputError, load_bilm, save_bilm
 from biLM.presets import PRESETS
-from biLM.vocabulary import Vocabulary
+from biLM.vocabulary import SPECIAL_TOKENS, Vocabulary
 from biLM.weights import rename_table
 
 
@@ -136,6 +136,10 @@ def test_word_models_ask_for_their_vocabulary(tmp_path):
     path = write_bilm(tmp_path, options, oracle.random_weights(options, n_words=6))
     with pytest.raises(InputError, match="needs the vocabulary it was trained with"):
         load_bilm(path, initial_state="zero").embed([["a"]])
+    words = Vocabulary([*SPECIAL_TOKENS, "a", "b", "c"])
+    assert load_bilm(path, vocabulary=words).embed([["a"]])[0].shape[0] == 3
+    with pytest.raises(InputError, match="its vocabulary must hold 6 words, one for each row. Received: 5"):
+        load_bilm(path, vocabulary=Vocabulary(words.words[:5]))
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_one_matrix_for_input_and_softmax_needs_word_ids(tmp_path):
 def test_an_unsorted_vocabulary_is_refused(tmp_path):
     ranked = vocabulary_of(TEXT).words[3:]
     unsorted = Vocabulary(["<S>", "</S>", "<UNK>", *reversed(ranked)])
-    with pytest.raises(InputError, match="must be sorted by falling count, .* half, from .*biLM vocab"):
+    with pytest.raises(InputError, match="must be sorted by falling count, .* words from .*biLM vocab"):
         new_run(tmp_path, vocabulary=unsorted)
     new_run(tmp_path, vocabulary=unsorted, n_negative_samples_batch=1000)  # the full softmax does not mind
 
@@ -97,9 +97,10 @@ def test_training_stops_when_it_gets_no_better(tmp_path):
 def trained(tmp_path_factory):
     """A biLM trained by the command on six sentences, over and over."""
     folder = tmp_path_factory.mktemp("train")
-    (folder / "text.txt").write_text("\n".join(" ".join(s) for s in TEXT) + "\n")
+    for name in ("text.txt", "heldout.txt"):
+        (folder / name).write_text("\n".join(" ".join(s) for s in TEXT) + "\n")
     command = [
-        "biLM", "train", "--train", str(folder / "text.txt"), "--heldout", str(folder / "text.txt"), "--out",
+        "biLM", "train", "--train", str(folder / "text.txt"), "--heldout", str(folder / "heldout.txt"), "--out",
         str(folder / "out"), "--preset", "tiny", "--lstm-dim", "32", "--lstm-projection-dim", "16", "--char-cnn-filters",
         "[[1, 8], [3, 8]]", "--batch-size", "4", "--unroll-steps", "5", "--max-steps", "250", "--optimizer", "adam",
         "--learning-rate", "0.01", "--n-negative-samples-batch", "20", "--dropout", "0", "--seed", "3",
@@ -165,7 +166,7 @@ def test_perplexity_command_prints_one_json_line(trained, capsys):
 
 CONTRADICTIONS = {
     "--warmup-steps 9 --max-steps 9": "warmup_steps must be below the 9 steps of this run",
-    "--patience 2": "patience waits for a better held-out perplexity. Add --heldout.",
+    "--patience 2": "patience waits for a better held-out perplexity. Add --heldout, and",
     "--vocab VOCAB --vocab-size 9": "give --vocab or --vocab-size, not both",
     "--no-char-cnn --char-cnn-n-highway 1": "--no-char-cnn leaves no use for --char-cnn-n-highway",
     "--vocab-size 3": "a vocabulary must hold more than its 3 special tokens. Received: 3.",
@@ -188,7 +189,10 @@ def test_too_little_text_and_unknown_options_are_said(trained, tmp_path, capsys)
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "weights.hdf5").write_text("somebody's")
     run(["biLM", "train", *text, "--out", str(tmp_path / "theirs"), *small], code=2)
-    assert "weights.hdf5 is there already, and no run made it. Name another --out." in capsys.readouterr().err
+    assert (
+        "weights.hdf5 is there already, and no run says what it is. Remove it, or name another --out."
+        in capsys.readouterr().err
+    )
     assert [path.name for path in (tmp_path / "theirs").iterdir()] == ["weights.hdf5"]
     for option in (("--dropout", "0"), ("--no-tensorboard",), ("--no-char-cnn",)):
         run(["biLM", "train", "--resume", str(trained / "out"), *option], code=2)

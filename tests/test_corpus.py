@@ -88,6 +88,8 @@ def test_shards_that_cannot_be_read(tmp_path):
         find_files([str(tmp_path)])
     (tmp_path / "data[1].txt").write_text("a name may look like a pattern\n")
     assert find_files([str(tmp_path / "data[1].txt")]) == [tmp_path / "data[1].txt"]
+    (tmp_path / "link.txt").symlink_to(tmp_path / "data[1].txt")
+    assert find_files([str(tmp_path / "*.txt"), str(tmp_path / "data[1].txt")]) == [tmp_path / "data[1].txt"]  # each once
     (tmp_path / "latin.txt").write_bytes("café".encode("latin-1"))
     with pytest.raises(InputError, match="latin.txt:1: must be UTF-8"):
         list(read_sentences([tmp_path / "latin.txt"]))

@@ -6,12 +6,12 @@ import tracemalloc
 
 import pytest
 
-from biLM.errors import run_command
-from ner_elmo import read_sentences
+from biLM.errors import InputError, run_command
+from ner_elmo import commands_train, read_sentences
 from ner_elmo.__main__ import parser
 from ner_elmo.alignment import align
 from ner_elmo.cleaning import without_invisible
-from ner_elmo.config import SAMPLE
+from ner_elmo.config import SAMPLE, TrainConfig
 from ner_elmo.formats.document import Document, Mark
 from ner_elmo.formats.source import Source, lines
 from ner_elmo.formats.table import documents_of
@@ -215,3 +215,65 @@ def test_large_files_are_read_as_a_stream(tmp_path):
     tracemalloc.stop()
     assert count == 15_000
     assert peak < 8e6
+
+
+TEXTS = [
+    {"text": f"Ada Lund left Oslo {n % 70} times.", "entities": [[0, 8, "PER"]], "id": n} for n in range(140)
+]  # each twice
+
+
+@pytest.mark.parametrize("name", ["texts.jsonl.gz", "texts.conll"])
+def test_a_file_is_split(tmp_path, capsys, name):
+    """Each text goes to one side, its copies to the same; more texts move no other; the format stays."""
+    write_rows(tmp_path / "texts.jsonl", *TEXTS)
+    run("convert", tmp_path / "texts.jsonl", tmp_path / name)
+    capsys.readouterr()
+    run("split", tmp_path / name, "--out", tmp_path / "sides", "--test", 0.2)
+    says = capsys.readouterr().err.splitlines()
+    ending = name.partition(".")[2]
+    assert sorted(path.name for path in (tmp_path / "sides").iterdir()) == [
+        f"{side}.{ending}" for side in ("dev", "test", "train")
+    ]
+    sides = {side: read_sentences([str(tmp_path / "sides" / f"{side}.{ending}")]) for side in ("train", "dev", "test")}
+    whole = read_sentences([str(tmp_path / name)])
+    assert sorted(one.tokens for side in sides.values() for one in side) == sorted(one.tokens for one in whole)
+    assert all(one.spans for side in sides.values() for one in side)
+    words = {side: {one.tokens for one in sentences} for side, sentences in sides.items()}
+    assert sum(map(len, words.values())) == 70  # no text on two sides
+    assert 50 < len(sides["train"]) < 130 and 2 <= len(sides["dev"]) < len(sides["test"]) < 60
+    assert says[-3:] == [
+        f"{tmp_path}/sides/{side}.{ending}: {name.split('.')[1]}, {len(sides[side])} texts, {len(sides[side])} spans"
+        for side in sides
+    ]
+    write_rows(tmp_path / "more.jsonl", *TEXTS[:70], {"text": "Nobody spoke.", "entities": []})
+    (tmp_path / "more").mkdir()
+    run("convert", tmp_path / "more.jsonl", tmp_path / "more" / name)
+    run("split", tmp_path / "more" / name, "--out", tmp_path / "again", "--test", 0.2)
+    for side, sentences in words.items():
+        again = {one.tokens for one in read_sentences([str(tmp_path / "again" / f"{side}.{ending}")])}
+        assert again - {("Nobody", "spoke", ".")} == sentences
+
+
+SPLITS = {
+    "nothing to train on": (["--dev", 0.5, "--test", 0.5], "leave something to train on. Received: 0.5 and 0.5"),
+    "an empty side": (["--dev", 1e-9], "no text falls to dev. Give it a larger share"),
+    "a directory that holds something": (["--out", "."], ".: must be a new directory, or an empty one"),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), SPLITS.values(), ids=SPLITS.keys())
+def test_what_cannot_be_split(tmp_path, monkeypatch, capsys, options, message):
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path / "texts.jsonl", *TEXTS)
+    run("split", "texts.jsonl", "--out", "sides", *options, status=2)
+    assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["texts.jsonl"]
+
+
+@pytest.mark.parametrize("other", [[], ["--dev", "d.conll"], ["--test", "t.conll"]])
+def test_training_files_come_with_dev_and_test(other):
+    """Those of the sample would say nothing about them."""
+    with pytest.raises(InputError, match=r"where --train is given, .* must be, too. Missing: --.*ner_elmo split"):
+        commands_train.parse(["--train", "a.conll", *other])
+    assert commands_train.parse(["--train", "a.conll", "--dev", "d.conll", "--test", "t.conll"]).test == ("t.conll",)
+    assert commands_train.parse(["--test", "t.conll"]).dev == TrainConfig.dev

@@ -1,6 +1,7 @@
 """Entities, tag schemes, readers, text and metrics."""
 
 import itertools
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -154,6 +155,44 @@ def test_text_is_split_into_sentences():
     ]  # fmt: skip
     with pytest.raises(InputError, match="no tokenizer for the language 'qq'"):
         Tokenizer("qq").sentences("x")
+
+
+LANGUAGES = {  # a text of two sentences, and some tokens that only rules of the language give
+    "de": ("Dr. Lund wohnt z.B. in Köln. Sie fährt Rad.", ["Dr.", "z.B."]),
+    "fr": ("L'avion part aujourd'hui de l'île. Il pleut.", ["L'", "aujourd'hui", "l'", "île"]),
+    "es": ("¿Dónde está la Sra. Lund? Está en Cádiz.", ["¿", "Dónde", "Sra."]),
+    "it": ("L'aereo dell'ente parte da Bari. Piove.", ["L'", "dell'", "ente"]),
+    "pl": ("Pani Łucja jest w Łodzi. Pada śnieg.", ["Łodzi", "."]),
+    "ru": ("Ада живёт в Осло, т.е. на севере. Идёт снег.", ["Осло", ",", "т.е."]),
+    "el": ("Η Άντα ζει στο Όσλο. Χιονίζει!", ["Όσλο", "Χιονίζει", "!"]),
+    "tr": ("Ada Oslo'da yaşıyor. İstanbul'a gidecek.", ["Oslo'da", "İstanbul'a"]),
+    "fi": ("Ada asuu Oslossa. Sataa lunta!", ["Oslossa", "lunta"]),
+    "ar": ("تعيش آدا في أوسلو. هل يتساقط الثلج؟", ["أوسلو", "؟"]),
+    "he": ("עדה גרה באוסלו. יורד שלג!", ["באוסלו", "שלג"]),
+    "hi": ("अदा ओस्लो में रहती है। बर्फ़ गिर रही है।", ["ओस्लो", "।"]),
+    "zh": ("艾达住在奥斯陆。正在下雪。", ["奥", "斯", "陆", "。"]),
+    "xx": ("Ada læsir í Osló. Það snjóar!", ["Osló", "!"]),
+}
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_other_languages(lang):
+    """Two sentences, every character but blanks in one token, and the language's own rules."""
+    text, tokens = LANGUAGES[lang]
+    sentences = Tokenizer(lang).sentences(text)
+    assert len(sentences) == 2
+    found = [token for sentence in sentences for token in sentence.tokens]
+    assert set(tokens) <= set(found)
+    assert "".join(found) == "".join(text.split())
+    for sentence in sentences:
+        assert [text[start:end] for start, end in zip(sentence.starts, sentence.ends, strict=True)] == list(sentence.tokens)
+
+
+def test_a_language_that_needs_a_package_says_which():
+    if find_spec("sudachipy"):
+        pytest.skip("SudachiPy is installed here")
+    with pytest.raises(InputError, match=r"no tokenizer for the language 'ja'.*SudachiPy"):
+        Tokenizer("ja").sentences("x")
 
 
 def test_scores_by_hand():

@@ -14,8 +14,11 @@ import pytest
 from conftest import PROJECT
 
 from biLM import InputError
+from biLM.__main__ import parser
 from biLM.checkpoint import checkpoints
 from biLM.distribution import Placement, connect
+from biLM.errors import run_command
+from biLM.group import Group, backend_name
 
 needs_jax = pytest.mark.skipif(
     keras.backend.backend() != "jax", reason="training over several devices works on the JAX backend (KERAS_BACKEND=jax)"
@@ -117,17 +120,39 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on(text, tmp_path, ki
     [
         ((None, None, 2, 0), "need --coordinator HOST:PORT"),
         ((None, "127.0.0.1:1", 2, 2), "--process-index must be from 0 to 1. Received: 2"),
+        ((None, "127.0.0.1", 2, 1), "--coordinator must be HOST:PORT. Received: '127.0.0.1'"),
+        ((0, None), "--devices must be at least 1. Received: 0"),
     ],
 )
 def test_settings_that_contradict(settings, message):
     with pytest.raises(InputError, match=message):
-        connect(*settings)
+        Group(*settings)
 
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="is about the other backends")
 def test_the_backend_is_named():
     with pytest.raises(InputError, match="needs the JAX backend. Received: tensorflow. Set .* KERAS_BACKEND=jax"):
-        connect(2, None, 1, 0)
+        connect(Group(2))
+
+
+def test_devices_that_do_not_divide_the_batch_are_told_before_a_run_is_made(text, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    args = parser().parse_args(
+        ["train", "--train", str(text / "train.txt"), "--out", str(tmp_path / "run"), "--devices", "3"]
+    )
+    assert run_command("biLM train", lambda: args.run(args)) == 2
+    assert "batch_size must be a multiple of the 3 devices. Received: 128." in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_backend_is_found_as_keras_finds_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    assert backend_name() == "tensorflow"
+    (tmp_path / "keras.json").write_text('{"backend": "jax"}')
+    assert backend_name() == "jax"
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    assert backend_name() == "torch"
 
 
 def test_rows_are_cut_among_processes_and_lose_nothing():

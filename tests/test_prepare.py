@@ -95,6 +95,28 @@ def test_the_character_limit_and_given_tokens(tmp_path):
     assert made.oov_rate == {}
 
 
+WRAPPED = "The ferry left the small\nharbour at dawn. Nobody\nspoke.\n\n  The gulls\n  followed.\n"
+
+
+@pytest.mark.parametrize("documents", ["blank", "file"])
+def test_lines_that_were_cut_at_some_width(tmp_path, documents):
+    (tmp_path / "t.txt").write_text(WRAPPED)
+    settings = {"heldout_fraction": 0, "documents": documents}
+    prepare.prepare([str(tmp_path / "t.txt")], tmp_path / "whole", wrapped=True, **settings)
+    assert sorted(sentences_of(tmp_path / "whole", "train-*")) == [
+        "Nobody spoke .", "The ferry left the small harbour at dawn .", "The gulls followed .",
+    ]  # fmt: skip
+    prepare.prepare([str(tmp_path / "t.txt")], tmp_path / "lines", **settings)
+    assert "The ferry left the small" in sentences_of(tmp_path / "lines", "train-*")
+
+
+def test_hidden_files_and_directories_are_passed_over(tmp_path):
+    for name in ("a/b/t.txt", "a/.git/objects", "a/.t.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x" if name == "a/b/t.txt" else b"\xff")
+    assert prepare.find_sources([str(tmp_path / "a")]) == [str(tmp_path / "a/b/t.txt")]
+
+
 def test_oov_is_told_for_the_usual_sizes_of_a_vocabulary(tmp_path):
     """10,500 words, of which 9,997 and three special tokens fit in 10,000: the rarest, in this order, stay out."""
     words = [f"w{k:05d}" for k in range(10_500)]

@@ -3,6 +3,8 @@
 import gzip
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +27,7 @@ from test_scale_files import parquet_file
 from ner_elmo.scaling.pieces import cut, find_files
 from ner_elmo.scaling.places import Place
 
+FAULTS = int(os.environ.get("FAULTS", "0"))
 SHARD_BYTES = 6000
 LINES = [f"Ada Lund {n} left Oslo 😀 at dawn.{' She slept. ' * (n % 5)}" for n in range(1200)]
 LINES[7] = ""
@@ -202,6 +205,31 @@ def test_stopped_and_killed_and_started_again(model, source, expected, tmp_path)
     assert ids == ["deep/c.csv:2", "deep/c.csv:5"]
     code, stdout, stderr = run(model, source, out)
     assert (code, stderr) == (0, "") and "0 rows" in stdout and "nothing was left to do" in stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not FAULTS, reason="FAULTS says how many times it is killed; the test above kills it once")
+def test_killed_again_and_again(model, source, expected, tmp_path):
+    """At random moments, and just after a shard was written: what is marked as whole is whole, and the next run goes on."""
+    pytest.importorskip("ray", reason="needs the extra `scale`")
+    rng, out, options = random.Random(6), tmp_path / "out", ("--actors", "1")
+    for kills in range(FAULTS):
+        with running(model, source, out, *options) as process:
+            if kills % 2:
+                time.sleep(rng.uniform(0, 12))
+            else:
+                wait_for_more(out, process, 1)
+                time.sleep(rng.uniform(0, 0.05))
+            process.kill()
+            code, _, stderr = finished(process)
+        assert code in (-signal.SIGKILL, 0), stderr
+        for path in shards(out):
+            assert [json.loads(line) for line in path.read_text().splitlines()]
+        if len(shards(out)) > 20 or kills == FAULTS - 1:
+            code, _, stderr = run(model, source, out, *options)
+            assert code == 0, stderr
+            assert_whole(out, expected)
+            shutil.rmtree(out)
 
 
 @pytest.mark.slow

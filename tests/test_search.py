@@ -41,6 +41,24 @@ def found_by(journal) -> list:
     return [(trial.state, trial.params, trial.value) for trial in study.trials if trial.state.name != "FAIL"]
 
 
+def test_a_trial_that_fails_is_passed_over(tmp_path, quiet, monkeypatch):
+    """And not tried again at the next start."""
+    material, fit = experiment.gather(config(), SENTENCES, SENTENCES[:3], (), quiet), experiment.fit
+    calls = []
+
+    def failing(options, *arguments):
+        calls.append(options)
+        if len(calls) in (1, 3):
+            raise InputError("the loss is not finite")
+        return fit(options, *arguments)
+
+    monkeypatch.setattr(experiment, "fit", failing)
+    with pytest.raises(InputError, match="no trial came to its end"):
+        search(config(tune=1), material, tmp_path / "journal.jsonl", quiet)
+    search(config(tune=3), material, tmp_path / "journal.jsonl", quiet)
+    assert [state.name for state, _, _ in found_by(tmp_path / "journal.jsonl")] == ["PRUNED", "COMPLETE", "PRUNED"]
+
+
 def test_a_search_goes_on_where_it_was_stopped(tmp_path, quiet):
     material = experiment.gather(config(), SENTENCES, SENTENCES[:3], (), quiet)
     at_once = search(config(tune=3), material, tmp_path / "at_once.jsonl", quiet)

@@ -28,6 +28,7 @@ LEVELS = {
             "corpus",
             "presets",
             "training_options",
+            "group",
             "text",
             "word_counts",
             "prepare",

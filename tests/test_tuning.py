@@ -42,9 +42,9 @@ def old(request, tmp_path_factory):
 
 
 def tune(source, tmp_path, sentences=NEW, vocabulary=None, **settings):
-    path = text_file(tmp_path / "new.txt", sentences)
+    path, heldout = (text_file(tmp_path / name, sentences) for name in ("new.txt", "heldout.txt"))
     options = TrainingOptions(**SETTINGS | {"max_steps": 40} | settings)
-    return start_tuning(source, options, Text([path], [path], vocabulary), tmp_path / "tuned")
+    return start_tuning(source, options, Text([path], [heldout], vocabulary), tmp_path / "tuned")
 
 
 def test_the_same_vocabulary_begins_where_the_old_run_ended(old, tmp_path):
@@ -147,9 +147,9 @@ def test_carried_rows():
 
 
 def test_the_command(old, tmp_path, capsys):
-    path = text_file(tmp_path / "new.txt", NEW)
+    path, heldout = (text_file(tmp_path / name, NEW) for name in ("new.txt", "heldout.txt"))
     command = [
-        "tune", str(old), "--train", str(path), "--heldout", str(path), "--out",
+        "tune", str(old), "--train", str(path), "--heldout", str(heldout), "--out",
         str(tmp_path / "tuned"), "--max-steps", "30", "--batch-size", "2", "--unroll-steps", "4", "--learning-rate", "0.02",
         "--warmup-steps", "0", "--freeze", "characters",
     ]  # fmt: skip

@@ -93,7 +93,8 @@ def test_installed_it_trains_and_predicts_far_from_the_checkout(built, tmp_path)
     package, sample = site / "ner_elmo", site / "ner_elmo/data/sample"
     found = run(sys.executable, "-c", code, cwd=work, site=site).split()
     assert found == list(map(str, (site / "biLM/__init__.py", package / "config.py", sample, sample / "train.conll")))
-    small = ("--train", sample / "dev.conll", "--epochs", "1", "--hidden-size", "8", "--output", "models/first")
+    sides = [word for side in ("train", "dev", "test") for word in (f"--{side}", sample / "dev.conll")]
+    small = (*sides, "--epochs", "1", "--hidden-size", "8", "--output", "models/first")
     out = run(sys.executable, "-m", "ner_elmo", "train", *small, cwd=work, site=site)
     assert "model: models/first (" in out and "LOC" in out
     rows = run(site / "bin/predict-ner", "--format", "jsonl", cwd=work, site=site, stdin="Ada Lund left Oslo.")
@@ -119,9 +120,10 @@ def use(python: Path, work: Path) -> None:
     assert "150 sentences" in ner("check", f"{sample}/dev.conll")
     ner("convert", f"{sample}/dev.conll", "dev.jsonl")
     assert len((work / "dev.jsonl").read_text(encoding="utf-8").splitlines()) == 150
-    (work / "text").write_text("The ferry left the small harbour at dawn .\n" * 500)
+    for name in ("text", "heldout"):
+        (work / name).write_text("The ferry left the small harbour at dawn .\n" * 500)
     small = ("--preset", "tiny", "--batch-size", "8", "--max-steps", "3", "--n-negative-samples-batch", "4")
-    run(python, "-m", "biLM", "train", "--train", "text", "--heldout", "text", *small, "--out", "bilm", cwd=work)
+    run(python, "-m", "biLM", "train", "--train", "text", "--heldout", "heldout", *small, "--out", "bilm", cwd=work)
     assert "bits_per_character" in run(python, "-m", "biLM", "perplexity", "bilm", "text", cwd=work)
     serve(python, work)
 

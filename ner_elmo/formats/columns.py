@@ -20,6 +20,7 @@ LOOKED_AT = 1000  # lines, to find the columns
 MAX_LINE = 2**20  # characters of a line, which is one token and what is said of it
 _BLANKS = re.compile(r"[ \t]+")
 _TABS = re.compile(r"\t")
+_BLANK = re.compile(r"\s")
 
 
 @lru_cache(4096)
@@ -63,7 +64,14 @@ def render(documents: Iterable[Document]) -> Iterator[str]:
     """A token, a blank and its IOB2 tag a line."""
     for document in documents:
         for tokens, tags in tokens_and_tags(document):
-            yield "".join(f"{token} {tag}\n" for token, tag in zip(tokens, tags, strict=True)) + "\n"
+            yield sentence_of(tokens, tags)
+
+
+def sentence_of(tokens: Sequence[str], tags: Sequence[str]) -> str:
+    """Its lines, and an empty one. Raises InputError for a type with a blank, of which a column would hold the beginning."""
+    if odd := next((tag for tag in tags if _BLANK.search(tag)), None):
+        raise InputError(f"the conll format has no room for a blank in a type. Received: {odd[2:]!r}. Write another format.")
+    return "".join(f"{token} {tag}\n" for token, tag in zip(tokens, tags, strict=True)) + "\n"
 
 
 def _blocks(source: Source, layout: Layout) -> Iterator[Block]:

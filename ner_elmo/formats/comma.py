@@ -9,7 +9,6 @@ import ast
 import csv
 import io
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -27,16 +26,17 @@ TAG_NAMES = ("tag", "ner", "ner_tag", "ner_tags", "label", "labels", "tags", "en
 SENTENCE_NAMES = ("sentence #", "sentence_id", "sentence_idx", "sent_id", "sentence", "id")
 _TOKEN_COLUMNS = TOKEN_NAMES + TAG_NAMES + SENTENCE_NAMES
 TEXT_NAMES = ("text", "sentence", "content")
+MAX_FIELD = 2**27  # characters: a quote that nobody closes must not fill the memory with the rest of the file
 
 
-def rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers and cells of the rows of a file, the row of names first; empty rows are passed over."""
-    return rows_of((line for _, line in raw_lines(path)), str(path))
+def rows(path: Path, empty: bool = False) -> Iterator[tuple[int, list[str]]]:
+    """Line numbers and cells of the rows of a file, the row of names first. empty: those without content are there, too."""
+    return rows_of((line for _, line in raw_lines(path)), str(path), empty)
 
 
-def rows_of(lines: Iterator[str], name: str) -> Iterator[tuple[int, list[str]]]:
+def rows_of(lines: Iterator[str], name: str, empty: bool = False) -> Iterator[tuple[int, list[str]]]:
     """The same of a file's lines with their ends. name: the file, for messages."""
-    csv.field_size_limit(sys.maxsize)  # the module's limit, for all readers: 128 KB would cut long texts
+    csv.field_size_limit(MAX_FIELD)  # the module's limit, for all readers: its default of 128 KB would refuse long texts
     begin: list[str] = []
     for line in lines:
         begin.append(line)
@@ -47,11 +47,11 @@ def rows_of(lines: Iterator[str], name: str) -> Iterator[tuple[int, list[str]]]:
     number = 1
     try:
         for cells in reader:
-            if any(cells):
+            if empty or any(cells):
                 yield number, cells
             number = reader.line_num + 1
     except csv.Error as error:
-        raise InputError(f"{name}:{number}: no CSV: {error}.") from None
+        raise InputError(f"{name}:{number}: no CSV: {error}. Is a quote not closed?") from None
 
 
 def header(path: Path) -> list[str]:
@@ -72,6 +72,11 @@ def own_names(names: Sequence[str], name: str) -> list[str]:
     return own
 
 
+def require_width(cells: Sequence[str], names: Sequence[str], where: str) -> None:
+    if len(cells) != len(names):
+        raise InputError(f"{where}: expected {len(names)} cells, got {len(cells)}.")
+
+
 def place_of(names: Sequence[str], wanted: Iterable[str]) -> int | None:
     """Where the first of the wanted names stands; case and blanks around do not matter."""
     plain = [name.strip().lower() for name in names]
@@ -88,7 +93,7 @@ def is_texts(names: Sequence[str], text_field: str | None = None) -> bool:
 
 
 def read_tokens(source: Source) -> Iterator[Document]:
-    """Documents of one sentence each: rows of the same sentence id, or up to an empty one."""
+    """Documents of one sentence each: rows of the same sentence id, or, where there are no ids, up to an empty row."""
     names = header(source.path)
     if names and not is_tokens(names):
         raise _unknown(source.path, names, TOKEN_NAMES, TAG_NAMES)
@@ -99,15 +104,19 @@ def read_tokens(source: Source) -> Iterator[Document]:
 
 
 def _blocks(path: Path) -> Iterator[Block]:
-    everything = rows(path)
-    _, names = next(everything, (0, []))
+    everything = rows(path, empty=True)
+    names = next((cells for _, cells in everything if any(cells)), [])
     token_at, tag_at, sentence_at = (place_of(names, wanted) for wanted in (TOKEN_NAMES, TAG_NAMES, SENTENCE_NAMES))
     first, current = 0, ""
     tokens: list[str] = []
     tags: list[str] = []
     for number, cells in everything:
-        if len(cells) != len(names):
-            raise InputError(f"{path}:{number}: expected {len(names)} cells, got {len(cells)}.")
+        if not any(cells):
+            if tokens and sentence_at is None:
+                yield Block(f"{path}:{first}", tokens, tags)
+                tokens, tags = [], []
+            continue
+        require_width(cells, names, f"{path}:{number}")
         sentence = cells[sentence_at].strip() if sentence_at is not None else ""
         if tokens and sentence and sentence != current:
             yield Block(f"{path}:{first}", tokens, tags)
@@ -139,8 +148,7 @@ def _texts(source: Source, names: Sequence[str]) -> Iterator[Document]:
     next(everything)
     for number, cells in everything:
         where = f"{source.path}:{number}"
-        if len(cells) != len(names):
-            raise InputError(f"{where}: expected {len(names)} cells, got {len(cells)}.")
+        require_width(cells, names, where)
         items = _list(cells[spans_at], where)
         fields = {
             name: cell for n, (name, cell) in enumerate(zip(names, cells, strict=True)) if n not in (text_at, spans_at)

@@ -23,7 +23,7 @@ def read(source: Source) -> Iterator[Document]:
     for where, record in records(source.path, source.passed_over):
         if not isinstance(record, dict):
             raise InputError(f"{where}: must be an object with text and spans.")
-        text = record[text_key_of(record, where, "text")]
+        text = record[text_key_of(record, where, source.text_field or "text")]
         answer = record.get("answer", "accept")
         if answer != "accept" and not source.text_only:
             source.note(f"answer {answer}", where, text[:80], "the example was left out")

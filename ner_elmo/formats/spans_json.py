@@ -15,7 +15,7 @@ from biLM.errors import InputError
 from ner_elmo.formats.document import Document, Mark
 from ner_elmo.formats.source import TEXT_KEYS, Source, records
 
-_OTHER_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
+_ESCAPED = re.compile("[\x85\u2028\u2029\ud800-\udfff]")  # other line ends, and halves of surrogate pairs, which UTF-8 lacks
 SPAN_KEYS = ("entities", "spans", "labels", "label", "annotations", "ents")
 _START_KEYS = ("start", "start_offset", "startOffset", "begin", "start_char")
 _END_KEYS = ("end", "end_offset", "endOffset", "end_char")
@@ -58,6 +58,8 @@ def text_key_of(record: Mapping[str, Any], where: str, text_field: str | None = 
     for key in keys:
         if isinstance(record.get(key), str):
             return key
+    if wrong := next((key for key in keys if key in record), None):
+        raise InputError(f"{where}: {wrong!r} must be text. Received: {short(record[wrong])}.")
     raise InputError(
         f"{where}: must hold the text under {' or '.join(keys)}. Received the keys: {shown(record)}. Name it: --field."
     )
@@ -148,13 +150,17 @@ def _others(document: Document, *taken: str) -> dict[str, Any]:
 
 def json_line(value: Any) -> str:
     """A line of JSON Lines that is one line for every reader: what some take for a line end is escaped."""
-    return _OTHER_LINE_ENDS.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(value, ensure_ascii=False)) + "\n"
+    return _as_json(value) + "\n"
+
+
+def _as_json(value: Any) -> str:
+    return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(value, ensure_ascii=False))
 
 
 def array_of(rows: Iterable[Any]) -> Iterator[str]:
     """A JSON array, a row a line, written as its rows come."""
     before = "[\n"
     for row in rows:
-        yield before + json.dumps(row, ensure_ascii=False)
+        yield before + _as_json(row)
         before = ",\n"
     yield "[]\n" if before == "[\n" else "\n]\n"

@@ -71,7 +71,7 @@ def named(name: str) -> Format:
     return FORMATS[name]
 
 
-def format_of(path: Path) -> str:
+def format_of(path: Path, text_field: str | None = None) -> str:
     """The format of a file, by its name and what it begins with. Raises InputError, with file, where neither tells."""
     if path.is_dir():
         if any((path / name).is_file() for name in _SAVED):
@@ -87,7 +87,7 @@ def format_of(path: Path) -> str:
         names = comma.header(path)
         if comma.is_tokens(names):
             return "csv"
-        if comma.is_texts(names):
+        if comma.is_texts(names, text_field):
             return "csv-spans"
     return "csv" if suffix == ".csv" else "conll"
 
@@ -131,7 +131,7 @@ def _has_tokens(record: dict[str, Any]) -> bool:
 
 def documents_of(source: Source, name: str = AUTO) -> tuple[str, Iterator[Document]]:
     """The name of a source's format and its documents, as they come."""
-    name = format_of(source.path) if name == AUTO else name
+    name = format_of(source.path, source.text_field) if name == AUTO else name
     return name, named(name).read(source)
 
 
@@ -141,7 +141,7 @@ def write(documents: Iterable[Document], path: Path, name: str) -> None:
     if form.save is not None:
         _write_directory(form.save, documents, path)
         return
-    with whole_file(path) as partial, _create(partial, path.suffix) as file:
+    with whole_file(path) as partial, _create(partial, path.suffix.lower()) as file:
         if form.pack is not None:
             file.write(form.pack(documents))
         else:

@@ -65,10 +65,10 @@ def _says_bilou(blocks: Callable[[], Iterable[Block]]) -> bool:
     return next(ends, "E") in "LU"
 
 
-def tokens_and_tags(document: Document, scheme: str = "IOB2") -> Iterator[tuple[list[str], list[str]]]:
-    """Tokens and tags of each sentence of a document whose marks lie on the borders of its tokens."""
+def tokens_and_tags(document: Document) -> Iterator[tuple[list[str], list[str]]]:
+    """Tokens and IOB2 tags of each sentence of a document whose marks lie on the borders of its tokens."""
     for borders, spans in spans_over_tokens(document):
-        yield [document.text[a:b] for a, b in borders], tags_of(spans, len(borders), scheme)
+        yield [document.text[a:b] for a, b in borders], tags_of(spans, len(borders), "IOB2")
 
 
 def spans_over_tokens(document: Document) -> Iterator[tuple[tuple[tuple[int, int], ...], tuple[Span, ...]]]:

@@ -20,7 +20,9 @@ TAGS_KEYS = ("ner_tags", "tags", "ner", "labels", "label")
 
 
 def is_row(record: Any) -> bool:
-    return isinstance(record, dict) and any(_is_text_list(record.get(key)) for key in TOKENS_KEYS)
+    if not isinstance(record, dict) or not any(_is_text_list(record.get(key)) for key in TOKENS_KEYS):
+        return False
+    return any(isinstance(record.get(key), list) for key in TAGS_KEYS) or any(record.get(key) for key in TOKENS_KEYS)
 
 
 def read_lines(source: Source) -> Iterator[Document]:
@@ -102,7 +104,7 @@ def _library(path: Path) -> Any:
     try:
         import datasets
     except ImportError:
-        raise InputError(f'{path}: saved datasets need the library: pip install -e ".[datasets]".') from None
+        raise InputError(f'{path}: saved datasets need the library: pip install "ner-elmo[datasets]".') from None
     return datasets
 
 

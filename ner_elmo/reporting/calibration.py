@@ -34,23 +34,23 @@ class Calibration:
     error: float
 
 
-def calibration(judged: Sequence[Judged], n_bins: int = N_BINS) -> Calibration:
+def calibration(judged: Sequence[Judged]) -> Calibration:
     """Calibration of the predicted entities. Right: type and both borders. Says nothing of missed entities."""
     pairs = [(p, span in one.gold) for one in judged for span, p in zip(one.predicted, one.confidences, strict=True)]
-    return calibration_of([p for p, _ in pairs], [right for _, right in pairs], n_bins)
+    return calibration_of([p for p, _ in pairs], [right for _, right in pairs])
 
 
-def calibration_of(confidences: Sequence[float], right: Sequence[bool] | np.ndarray, n_bins: int = N_BINS) -> Calibration:
+def calibration_of(confidences: Sequence[float], right: Sequence[bool] | np.ndarray) -> Calibration:
     """Calibration of confidences, given which of the entities are right."""
     confidence, right = np.asarray(confidences, np.float64), np.asarray(right, np.float64)
     if not len(confidence):
         return Calibration((), 0.0)
-    number = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
-    bins = tuple(_bin(k, n_bins, confidence[number == k], right[number == k]) for k in np.unique(number).tolist())
+    number = np.clip(np.ceil(confidence * N_BINS).astype(int) - 1, 0, N_BINS - 1)
+    bins = tuple(_bin(k, confidence[number == k], right[number == k]) for k in np.unique(number).tolist())
     error = sum(found.count * abs(found.accuracy - found.confidence) for found in bins) / len(confidence)
     return Calibration(bins, error)
 
 
-def _bin(number: int, n_bins: int, confidence: np.ndarray, right: np.ndarray) -> Bin:
-    low, high = number / n_bins, (number + 1) / n_bins
+def _bin(number: int, confidence: np.ndarray, right: np.ndarray) -> Bin:
+    low, high = number / N_BINS, (number + 1) / N_BINS
     return Bin(low, high, len(right), float(confidence.mean()), float(right.mean()))

@@ -35,7 +35,7 @@ def card(report: ReportData) -> str:
         report=report,
         front_matter=srsly.yaml_dumps(front_matter(report)),
         micro=report.test.scores.strict,
-        types=sorted({kind for file in report.data if file.role == "train" for kind in file.entities}),
+        types=sorted({_cell(kind) for file in report.data if file.role == "train" for kind in file.entities}),
         ways=_reads(config),
         head="a CRF" if config["head"] == "crf" else "a softmax",
         test_files=", ".join(f"`{short(file.path)}`" for file in tests),

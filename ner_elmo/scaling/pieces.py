@@ -7,6 +7,7 @@ packed files, which can only be read from the front, are one piece each.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import IO, Any
 from pyarrow import parquet
 from pyarrow.fs import FileType
 
-from biLM.corpus import decoded, open_bytes
+from biLM.corpus import BoundedReader, decoded, open_bytes
 from biLM.errors import InputError
 from ner_elmo.formats import comma
 from ner_elmo.formats.source import suffix_of
@@ -90,7 +91,7 @@ def cut(file: InputFile, shard_bytes: int) -> list[Piece]:
     """The pieces of a file: all of its lines, each once."""
     if suffix_of(Path(file.name)) == PARQUET:
         return list(_cut_rows(file, shard_bytes))
-    if suffix_of(Path(file.name)) in COMMA or Path(file.name).suffix in PACKED:
+    if suffix_of(Path(file.name)) in COMMA or Path(file.name).suffix.lower() in PACKED:
         return [Piece(file, 0, 0, None, 1, file.size)] if file.size else []
     return list(_cut_lines(file, shard_bytes))
 
@@ -98,7 +99,7 @@ def cut(file: InputFile, shard_bytes: int) -> list[Piece]:
 def _cut_lines(file: InputFile, shard_bytes: int) -> Iterator[Piece]:
     start, end, line, number = 0, 0, 1, 0
     with file.place.reading() as stream:
-        for next_line, raw in enumerate(io.BufferedReader(stream, 2**20), 2):  # type: ignore[type-var]
+        for next_line, raw in enumerate(BoundedReader(stream, file.place.name), 2):
             end += len(raw)
             if end - start >= shard_bytes:
                 yield Piece(file, number, start, end, line, end - start)
@@ -179,4 +180,6 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
-    return value if value is None or isinstance(value, str | int | float) else str(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None  # which JSON cannot say; pandas writes NaN for what is missing
+    return value if value is None or isinstance(value, str | int) else str(value)

@@ -14,6 +14,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 from fastapi import FastAPI
+from fastapi.responses import JSONResponse
 
 from ner_elmo.entities import Entity
 from ner_elmo.serving.layer_shares import layer_shares, mixed_layers
@@ -26,6 +27,7 @@ SAMPLE = (
 TYPE_COLOURS = ("#f59e0b", "#10b981", "#3b82f6", "#ec4899", "#8b5cf6", "#14b8a6", "#ef4444", "#84cc16", "#6366f1", "#a16207")
 LAYER_COLOURS = ("#94a3b8", "#38bdf8", "#6366f1", "#c026d3", "#f97316")
 MIX_TOKENS = 80  # whose layers are shown
+UPLOAD = "/gradio_api/upload"
 CSS = """
 .gradio-container { max-width: 1100px !important; margin: 0 auto !important }
 .ner h3 { margin: 0 0 6px !important; font-size: 1em }
@@ -46,11 +48,16 @@ CSS = """
 """
 
 
+async def _no_uploads() -> JSONResponse:
+    return JSONResponse({"detail": "files are not taken here. Send text to /entities."}, 404)
+
+
 def mount_demo(app: FastAPI, queue: RequestQueue, about: dict[str, Any], seconds: float) -> None:
     """Puts the page at /.
 
     Arguments: about: what `GET /model` says; seconds: that an answer may take.
     """
+    app.add_api_route(UPLOAD, _no_uploads, methods=["POST"], include_in_schema=False)  # Gradio would keep files for good
     system = ("system-ui", "sans-serif")
     theme = gr.themes.Soft(primary_hue="indigo", neutral_hue="slate", font=system, font_mono=("ui-monospace", "monospace"))
     gr.mount_gradio_app(

@@ -16,7 +16,7 @@ import srsly
 from conftest import write_bilm
 
 from biLM import InputError, load_bilm
-from biLM.corpus import MAX_LINE_BYTES, read_sentences
+from biLM.corpus import read_sentences
 from biLM.files import read_object
 from biLM.options import BiLMOptions
 from biLM.trained import load_softmax
@@ -269,16 +269,44 @@ def test_a_missing_description(tmp_path):
 # -- text and annotations --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.open), (".xz", lzma.open)])
-def test_an_archive_that_swells(tmp_path, suffix, pack):
+ARCHIVES = pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.open), (".xz", lzma.open)])
+
+
+@ARCHIVES
+@pytest.mark.parametrize("line", [b"a O\n", b"a" * 2**20])
+def test_an_archive_that_swells(tmp_path, monkeypatch, suffix, pack, line):
+    """To lines without number, or to one without end."""
+    monkeypatch.setattr("biLM.corpus.SMALL_ARCHIVE", 2**21)
     path = tmp_path / f"x.txt{suffix}"
     with pack(path, "wb") as file:
-        for _ in range(MAX_LINE_BYTES // 2**20 + 1):
-            file.write(b"a" * 2**20)
+        for _ in range(3):
+            file.write(line * (2**20 // len(line)))
     assert path.stat().st_size < 2**20
-    with pytest.raises(InputError, match=r"a line must hold 134,217,728 bytes at most.* begins with 'aaaa"):
+    with pytest.raises(InputError, match=r"a byte of an archive may become 256 at most. Received: [\d,]+ bytes out of"):
+        list(read_sentences([path]))
+    with pytest.raises(InputError, match="a byte of an archive may become 256 at most"):
+        read_annotated(path)
+
+
+@ARCHIVES
+def test_a_long_line_in_an_archive(tmp_path, monkeypatch, suffix, pack):
+    monkeypatch.setattr("biLM.corpus.MAX_LINE_BYTES", 2**20)
+    path = tmp_path / f"x.txt{suffix}"
+    with pack(path, "wb") as file:
+        file.write(b"a" * (2**20 + 1))
+    with pytest.raises(InputError, match=r"a line must hold 1,048,576 bytes at most.* begins with 'aaaa"):
         list(read_sentences([path]))
     with pytest.raises(InputError, match="a line must hold"):
+        read_annotated(path)
+
+
+def test_a_quote_that_is_not_closed(tmp_path, monkeypatch):
+    monkeypatch.setattr("ner_elmo.formats.comma.MAX_FIELD", 2**20)
+    path = tmp_path / "x.csv"
+    path.write_text('word,tag\n"Ada,O\n' + "Oslo,O\n" * 2**18)
+    with pytest.raises(
+        InputError, match=r"x.csv:2: no CSV: field larger than field limit \(1048576\). Is a quote not closed?"
+    ):
         read_annotated(path)
 
 
