@@ -73,7 +73,9 @@ def training(args: argparse.Namespace) -> dict:
     from biLM.training import Training
     from biLM.training_options import TrainingOptions
 
-    settings = TrainingOptions(n_negative_samples_batch=args.negatives, max_steps=10**6, learning_rate=0.2)
+    settings = TrainingOptions(
+        n_negative_samples_batch=args.negatives, max_steps=10**6, learning_rate=0.2, compute_dtype=args.compute_dtype
+    )
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         text = Text([Path(args.text)], vocabulary=_vocabulary(args.text, args.vocabulary))
@@ -286,7 +288,7 @@ def data(args: argparse.Namespace) -> dict:
         begin = time.perf_counter()
         done = subprocess.run([sys.executable, "-m", "ner_elmo", *map(str, call)], capture_output=True, check=False)
         seconds = time.perf_counter() - begin
-    if done.returncode > 1:  # 1: `check` found something
+    if done.returncode:
         raise RuntimeError(done.stderr.decode())
     return {"tokens_per_second": n_tokens / seconds, "seconds": seconds}
 
@@ -327,6 +329,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
             )
         one.set_defaults(measure=measure)
     names.choices["epoch"].add_argument("--no-cache", action="store_true")
+    names.choices["training"].add_argument("--compute-dtype", default="float32")
     one = names.add_parser("command", help=command.__doc__)
     one.add_argument("command", nargs=argparse.REMAINDER)
     one.set_defaults(measure=command)

@@ -233,7 +233,7 @@ def _report_and_tune(run, carried, weights: str | Path, text, training: Training
         print(f"{carried.shared:,} words keep their softmax rows, {carried.new:,} are new", file=sys.stderr)
         run.prepare_to_evaluate()
         with progress("perplexity") as report:
-            before = perplexity(run.model, run.softmax, run.vocabulary, watched(text.heldout, report))
+            before = perplexity(run.reader, run.softmax, run.vocabulary, watched(text.heldout, report))
         print(f"{'before':20} {before.both}")
     else:
         print(

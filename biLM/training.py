@@ -71,8 +71,8 @@ class Training:
         keras.utils.set_random_seed(training.seed)
         with placement.scope():
             self._build()
-        self.reader = self.model  # what measures: on this process's device alone
-        if placement.distribution is not None:
+        self.reader = self.model  # what measures: on this process's device alone, in float32
+        if placement.distribution is not None or training.compute_dtype != "float32":
             self.reader = LanguageModel(BiLM(self.options, self.vocabulary))
         self.stream = SentenceStream(self.paths, training.seed)
         self.batches = PackedBatches(self.stream, self.vocabulary, training.batch_size, training.unroll_steps)
@@ -91,7 +91,8 @@ class Training:
 
     def _build(self) -> None:
         training, n_words = self.training, len(self.vocabulary)
-        bilm = BiLM(self.options, self.vocabulary)
+        policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[training.compute_dtype]
+        bilm = BiLM(self.options, self.vocabulary, dtype=policy)
         self.inputs = TrainingInputs(bilm, training, n_words, self.placement)
         n_rows, n_word_rows = self.inputs.n_softmax_rows, self.inputs.n_word_rows
         self.model = LanguageModel(bilm, n_rows, n_word_rows, training.batch_size, training.unroll_steps)

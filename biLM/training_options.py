@@ -40,6 +40,9 @@ class TrainingOptions:
     patience: int | None = option(None, "stop after this many rows without a better held-out perplexity")
     save_minutes: float = option(10.0, "minutes between two checkpoints; each row of history.csv makes one too")
     tensorboard: bool = option(False, "write the figures of history.csv for TensorBoard too")
+    compute_dtype: Literal["float32", "bfloat16"] = option(
+        "float32", "what the network computes in; weights, the softmax and what is measured are float32 with bfloat16, too"
+    )
     weights_dtype: Literal["float32", "float16"] = option("float32", "how weights.hdf5 is written; training is float32")
     seed: int = option(0, "of weights, order, dropout and candidates")
 

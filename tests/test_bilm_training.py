@@ -27,8 +27,12 @@ WORDS = {"lstm": oracle.random_options()["lstm"], "n_tokens_vocab": 1}
         (WORDS | {"bidirectional": False}, {"n_negative_samples_batch": 10_000}),
         (oracle.random_options() | {"bidirectional": False}, {}),
         (oracle.random_options(), {"sample_softmax": False}),
+        (oracle.random_options(), {"compute_dtype": "bfloat16"}),
     ],
-    ids=["words", "words, one matrix", "words, forward only, full softmax", "characters, forward only", "full softmax"],
+    ids=[
+        "words", "words, one matrix", "words, forward only, full softmax", "characters, forward only", "full softmax",
+        "bfloat16",
+    ],
 )
 def test_every_kind_of_model_learns_and_is_read_back(tmp_path, options, settings):
     small = {"max_steps": 300, "eval_steps": 300, "batch_size": 4, "n_negative_samples_batch": 16}
@@ -44,7 +48,8 @@ def test_every_kind_of_model_learns_and_is_read_back(tmp_path, options, settings
     found = perplexity(model, softmax, vocabulary, TEXT)
     assert found.both < 12  # 34 words: untrained it is above 30
     assert (found.backward is None) == (options.get("bidirectional") is False)
-    assert found == perplexity(run.model, run.softmax, run.vocabulary, TEXT)
+    assert found == perplexity(run.reader, run.softmax, run.vocabulary, TEXT)
+    assert {variable.dtype for variable in run.model.trainable_variables} == {"float32"}
     if settings.get("share_embedding_softmax"):
         np.testing.assert_array_equal(np.asarray(model.bilm.encoder.embedding), softmax.kernel)
     vectors = model.bilm.embed([TEXT[0], ["unheard-of"]])
