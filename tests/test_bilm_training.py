@@ -30,7 +30,11 @@ WORDS = {"lstm": oracle.random_options()["lstm"], "n_tokens_vocab": 1}
         (oracle.random_options(), {"compute_dtype": "bfloat16"}),
     ],
     ids=[
-        "words", "words, one matrix", "words, forward only, full softmax", "characters, forward only", "full softmax",
+        "words",
+        "words, one matrix",
+        "words, forward only, full softmax",
+        "characters, forward only",
+        "full softmax",
         "bfloat16",
     ],
 )
