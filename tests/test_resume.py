@@ -165,9 +165,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(text, uninterrupted, t
     last.write_bytes(damaged[:1000])
     assert Training(out).step == training.step
     before.write_bytes(before.read_bytes()[:1000])
-    with pytest.raises(
-        InputError, match=r"a damaged checkpoint: .* No checkpoint is whole: remove .* to begin this run anew"
-    ):
+    with pytest.raises(InputError, match=r"a damaged checkpoint: .* No checkpoint is whole: remove .* and begin anew"):
         Training(out)
     shutil.copy(uninterrupted / "checkpoints" / before.name, before)
     last.unlink()

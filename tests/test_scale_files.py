@@ -235,7 +235,7 @@ def test_mistakes_in_parquet(tmp_path):
         InputError, match=r"x.parquet:1: must hold the text under body. Received the keys: text. Name it: --field"
     ):
         list(read(piece, "body"))
-    with pytest.raises(InputError, match=r"x.parquet:2: must hold the text under text"):
+    with pytest.raises(InputError, match=r"x.parquet:2: 'text' must be text. Received: null"):
         list(read(piece, None))
     path.write_bytes(b"no such thing")
     with pytest.raises(InputError, match=r"x.parquet: .*Parquet"):

@@ -142,9 +142,9 @@ def test_what_is_replaced_stays_until_the_new_one_is_whole(tmp_path):
 
 def test_a_file_that_cannot_take_its_place_names_it(tmp_path):
     """Nothing but a full disk is blamed on the file; what else goes wrong meanwhile keeps its own name."""
-    (tmp_path / "out").mkdir()
     with pytest.raises(IsADirectoryError) as raised, whole_file(tmp_path / "out") as partial:
         partial.touch()
+        (tmp_path / "out").mkdir()
     assert raised.value.filename == str(tmp_path / "out")
     with pytest.raises(BrokenPipeError) as broken, whole_file(tmp_path / "other"):
         raise BrokenPipeError(32, "Broken pipe")
