@@ -34,7 +34,7 @@ class _TopLevel:
     dropout: float = option(0.1, "on the input of each LSTM layer and before the softmax, in training")
 
 
-_PLACEMENT = ("devices", "coordinator", "process_count", "process_index")
+_PLACEMENT = tuple(field.name for field in dataclasses.fields(Group))
 _EXIT_LOST = 3  # of a child process: another process of the group is gone
 _TUNING = {"optimizer": "adam", "learning_rate": 0.0005, "n_epochs": 2, "warmup_steps": 500}  # where `tune` differs
 
@@ -115,8 +115,7 @@ def _train(args: argparse.Namespace) -> None:
             if not getattr(args, name):
                 raise InputError(f"train: --{name} is needed for a new run, or --resume DIR to go on with one.")
     directory = args.resume or args.out
-    given_of_group = {name: getattr(args, name) for name in _PLACEMENT if getattr(args, name) is not None}
-    group = Group(**given_of_group)
+    group = Group(**given(args, Group))
     group.check(None if args.resume else args.batch_size or TrainingOptions.batch_size)
     with nullcontext() if args.process_index else alone(directory / "training.json"):
         if not (args.resume or args.process_index):
@@ -208,7 +207,7 @@ def _go_on(training) -> None:
 
 
 def _tune(args: argparse.Namespace) -> None:
-    training = from_mapping(TrainingOptions, _TUNING | given(args, TrainingOptions), "tune")
+    training = tuning_options(given(args, TrainingOptions))
     text = _text(args)
     if args.offline:
         go_offline()
@@ -223,6 +222,13 @@ def _tune(args: argparse.Namespace) -> None:
         with progress("counting words") as report:
             run, carried = start_tuning(weights, training, text, args.out, args.dropout, report)
         _report_and_tune(run, carried, weights, text, training)
+
+
+def tuning_options(asked: dict[str, Any]) -> TrainingOptions:
+    """The options of `tune`: what was asked for, and its own defaults, of which the rate is Adam's."""
+    training = from_mapping(TrainingOptions, _TUNING | asked, "tune")
+    is_adams = training.optimizer == "adam" or "learning_rate" in asked
+    return training if is_adams else dataclasses.replace(training, learning_rate=None)
 
 
 def _report_and_tune(run, carried, weights: str | Path, text, training: TrainingOptions) -> None:

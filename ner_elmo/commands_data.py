@@ -172,7 +172,7 @@ def _split(args: argparse.Namespace) -> None:
         raise InputError(
             f"--dev and --test must be above 0 and leave something to train on. Received: {args.dev:g} and {args.test:g}."
         )
-    packed = args.source.suffix if args.source.suffix in (".gz", ".xz") else ""
+    packed = args.source.suffix if args.source.suffix.lower() in (".gz", ".xz") else ""
     ending = Path(args.source.name.removesuffix(packed)).suffix + packed
     with whole_directory(args.out) as partial:
         for side in SIDES:

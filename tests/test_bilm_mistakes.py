@@ -13,6 +13,7 @@ from conftest import write_bilm
 from small_runs import TEXT, TINY_SHAPE, new_run
 
 from biLM import BiLMOptions, InputError, load_bilm, save_bilm
+from biLM.commands_training import tuning_options
 from biLM.corpus import read_sentences
 from biLM.embed import dump
 from biLM.files import check_free, read_object, whole_directory, whole_file, write_object
@@ -85,6 +86,8 @@ def test_a_shuffled_vocabulary_is_refused(options, tmp_path, n_words, seed):
 def test_each_optimizer_has_a_rate_of_its_own(options, shards, tmp_path):
     assert (TrainingOptions().rate, TrainingOptions(optimizer="adam").rate) == (0.2, 0.002)
     assert TrainingOptions(optimizer="adam", learning_rate=0.01).rate == 0.01
+    assert (tuning_options({}).rate, tuning_options({"optimizer": "adagrad"}).rate) == (0.0005, 0.2)
+    assert tuning_options({"optimizer": "adagrad", "learning_rate": 0.1}).rate == 0.1
     begin(options, shards[:1], shards[1:], tmp_path / "run", optimizer="adam")
     assert json.loads((tmp_path / "run" / "options.json").read_text())["learning_rate"] == 0.002
 

@@ -73,6 +73,7 @@ def own_names(names: Sequence[str], name: str) -> list[str]:
 
 
 def require_width(cells: Sequence[str], names: Sequence[str], where: str) -> None:
+    """Raises InputError, with file and line, for a row that has not a cell for each column."""
     if len(cells) != len(names):
         raise InputError(f"{where}: expected {len(names)} cells, got {len(cells)}.")
 
