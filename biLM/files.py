@@ -83,6 +83,16 @@ def _naming(path: Path, partial: Path) -> Iterator[None]:
         raise OSError(number, os.strerror(number), str(path)) from error
 
 
+def check_room(path: Path, n_bytes: int) -> None:
+    """Raises OSError where a file of so many bytes cannot be written: for libraries that do not survive a full disk."""
+    try:
+        with open(path, "wb") as file:
+            for start in range(0, n_bytes, 2**20):
+                file.write(bytes(min(2**20, n_bytes - start)))
+    finally:
+        path.unlink(missing_ok=True)
+
+
 def _to_disk(path: Path) -> None:
     with open(path, "rb+") as file:
         os.fsync(file.fileno())

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from biLM import BiLM, InputError, load_bilm, save_bilm
-from biLM.files import read_lines, whole_directory, write_object
+from biLM.files import check_room, read_lines, whole_directory, write_object
 from biLM.hdf5 import finite, numbers, open_hdf5
 from biLM.published import TFHUB, reference, resolve
 from biLM.tfhub import HubBiLM
@@ -30,6 +30,7 @@ from ner_elmo.tagger import Tagger, build_tagger
 from ner_elmo.word_vectors import WordVectors
 
 WORDS = "words.txt"
+HDF5_GROUPS = 2**20  # bytes, far more than the groups and names of a tagger take
 
 
 def save_model(
@@ -59,8 +60,14 @@ def write_model(
         description["bilm"] = _save_bilm(features.bilm, directory / "bilm", config)
     write_features(directory, features)
     confidence.write(directory)
-    tagger.save_weights(directory / "tagger.weights.h5")
+    _save_weights(tagger, directory / "tagger.weights.h5")
     write_object(directory / DESCRIPTION, description | details | {"config": config.to_dict()})
+
+
+def _save_weights(tagger: Tagger, path: Path) -> None:
+    """Keras opens the file itself, and HDF5 takes the process down where it cannot end a file: room is looked for before."""
+    check_room(path, sum(variable.numpy().nbytes for variable in tagger.variables) + HDF5_GROUPS)
+    tagger.save_weights(path)
 
 
 def write_features(directory: Path, features: Features) -> None:

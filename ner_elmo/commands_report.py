@@ -31,8 +31,8 @@ def add(commands) -> None:
 
 def _report(args: argparse.Namespace) -> None:
     describe(args.model)
-    from ner_elmo.reporting.data import REPORT, read_report, write_report
-    from ner_elmo.reporting.page import PAGE, write_page
+    from ner_elmo.reporting.data import REPORT, read_report
+    from ner_elmo.reporting.page import PAGE, write_page, write_reports
 
     if not args.test:
         print(write_page(args.out or args.model / PAGE, read_report(args.model / REPORT)))
@@ -41,8 +41,7 @@ def _report(args: argparse.Namespace) -> None:
         raise InputError(f"--out {args.out}: is where the numbers go; the page needs another ending, such as .html.")
     page = args.out or args.model / f"report-{Path(args.test[0]).name.partition('.')[0]}.html"
     report = _measured(args.model, args.test)
-    write_report(page.with_suffix(".json"), report)
-    print(write_page(page, report))
+    print(write_reports(page, report))
 
 
 def _measured(model: Path, files: list[str]):

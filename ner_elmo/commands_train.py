@@ -134,7 +134,7 @@ def _train(config: TrainConfig, output: Path) -> None:
         out.print(report.baseline_line(baseline, best.evaluation.strict), soft_wrap=True)
         write_runs(output, baseline=asdict(baseline))
     whole = data.of_training(output, best.trained, (train, dev, test), best.judged, time.monotonic() - started)
-    console.print(f"report: {page.write_reports(output, whole)}", soft_wrap=True)
+    console.print(f"report: {page.write_reports(output / page.PAGE, whole)}", soft_wrap=True)
     model_card.write_card(output, whole)
     out.print(f"model: {output} ({time.monotonic() - started:.0f} s)", soft_wrap=True)
 

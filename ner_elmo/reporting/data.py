@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from biLM.errors import InputError
-from biLM.files import whole_file
 from ner_elmo.config import TrainConfig
 from ner_elmo.metrics import Evaluation
 from ner_elmo.model_directory import describe
@@ -182,9 +181,7 @@ def _versions() -> dict[str, str]:
 
 
 def write_report(path: Path, report: ReportData) -> None:
-    """Writes JSON; the file is whole or not there."""
-    with whole_file(path) as partial:
-        partial.write_bytes(_adapter().dump_json(report, indent=1) + b"\n")
+    path.write_bytes(_adapter().dump_json(report, indent=1) + b"\n")
 
 
 def read_report(path: Path) -> ReportData:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from biLM.files import whole_file
-from ner_elmo.reporting.data import REPORT, ReportData, write_report
+from ner_elmo.reporting.data import ReportData, write_report
 from ner_elmo.reporting.figures import figures
 from ner_elmo.reporting.mistakes import Mistake
 
@@ -31,10 +31,12 @@ _NAMES = {
 }
 
 
-def write_reports(directory: Path, report: ReportData) -> Path:
-    """Writes report.json and report.html into a model directory; returns the page's path."""
-    write_report(directory / REPORT, report)
-    return write_page(directory / PAGE, report)
+def write_reports(path: Path, report: ReportData) -> Path:
+    """Writes a page, and its numbers as JSON under the same name beside it; both are there in the end, or neither."""
+    with whole_file(path.with_suffix(".json")) as numbers, whole_file(path) as partial:
+        write_report(numbers, report)
+        partial.write_text(page(report), encoding="utf-8")
+    return path
 
 
 def write_page(path: Path, report: ReportData) -> Path:
