@@ -156,6 +156,7 @@ def serving(place: Place) -> Row:
     """Clients with a paragraph or a sentence a request; each sentence tagged alone; one client; no server."""
     text = ("--model", place.model(), "--annotated", place.annotated("test"), "--limit")
     return Row("serve", {
+        "16 clients, 32 sentences a request": place.once("serving", *text, 4800, "--clients", 16, "--sentences", 32),
         "16 clients, 8 sentences a request": place.once("serving", *text, 2400, "--clients", 16, "--sentences", 8),
         "16 clients, a sentence a request": place.once("serving", *text, 600, "--clients", 16),
         "16 clients, one by one": place.once("serving", *text, 600, "--clients", 16, "--batch-tokens", 1),

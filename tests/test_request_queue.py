@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 
 import pytest
 
@@ -59,6 +60,29 @@ def test_requests_share_batches_and_get_their_own(tagger):
         assert entities
     assert len(batches) < 5
     assert sum(map(len, batches)) == len(texts)
+
+
+def test_a_batch_waits_for_those_who_were_answered_last(tagger, monkeypatch):
+    """They send again when their answer is decoded, while the network is idle; a quarter of a batch's time is worth it."""
+    tagger.tokenizer.sentences("Loaded now .")
+    monkeypatch.setattr(Watched, "emissions", _slow(Watched.emissions, 0.8))
+    monkeypatch.setattr(Watched, "decode", _slow(Watched.decode, 0.04))
+
+    async def client(queue, number):
+        await asyncio.sleep(0.2 * number)  # the first one is alone in a batch, the others meet in the next
+        for _ in range(3):
+            await queue.tag(["Oslo called Ada ."])
+
+    _, batches = in_queue(tagger, lambda queue: asyncio.gather(*(client(queue, k) for k in range(4))), window=1.0)
+    assert max(map(len, batches)) == 4
+
+
+def _slow(work, seconds):
+    def slow(*arguments):
+        time.sleep(seconds)
+        return work(*arguments)
+
+    return slow
 
 
 def test_texts_without_sentences_need_no_network(tagger):

@@ -18,8 +18,8 @@ class ServeOptions:
     max_bytes: int = option(2**18, "bytes of a request's body at most; more is answered with 413")
     max_waiting: int = option(256, "requests that may wait or be worked on; one more is answered with 429")
     timeout: float = option(60.0, "seconds that a request may take; more is answered with 503")
-    window: float = option(10.0, "milliseconds that a batch waits for more requests at most")
-    batch_tokens: int = option(4096, "tokens of a batch of sentences from all requests; 1 tags each sentence alone")
+    window: float = option(10.0, "milliseconds that a batch waits for more requests, or a quarter of the last batch's")
+    batch_tokens: int = option(8192, "tokens of a batch of sentences from all requests; 1 tags each sentence alone")
 
     def __post_init__(self) -> None:
         require(0 <= self.port < 2**16, "port must be from 0 to 65535", self.port)

@@ -21,6 +21,7 @@ from ner_elmo.entities import Entity, Span
 from ner_elmo.predictor import Predictor, entities_of
 
 TURNS = 4  # of requests, that fill a batch
+WAIT = 0.25  # of the time of the last batch, that one may wait for those whose requests were in it: few rows cost much
 Found = list[tuple[Span, float]]
 Result = TypeVar("Result")
 
@@ -57,6 +58,7 @@ class RequestQueue:
         tagger: nobody else may use it.
         max_waiting: requests that may wait or be worked on.
         window: milliseconds that a batch waits for more requests, at most: until as many wait as were there last time.
+            A quarter of what the last batch took, where that is more.
         batch_tokens: tokens of a batch, the two marks of each sentence included; a longer sentence is a batch of its own.
 
     A tagger with `layer_norm` sees the whole batch when it looks at a sentence: it gets one sentence at a time.
@@ -64,12 +66,13 @@ class RequestQueue:
     Example: `async with RequestQueue(tagger) as queue: await queue.tag(["Text with names."])`.
     """
 
-    def __init__(self, tagger: Predictor, max_waiting: int = 256, window: float = 10.0, batch_tokens: int = 4096):
+    def __init__(self, tagger: Predictor, max_waiting: int = 256, window: float = 10.0, batch_tokens: int = 8192):
         self.tagger, self.max_waiting, self.window, self.batch_tokens = tagger, max_waiting, window, batch_tokens
         if getattr(tagger.tagger.elmo, "layer_norm", False):
             self.batch_tokens = 1
         self.waiting = 0  # requests
         self._requests: deque[_Request] = deque()  # with sentences that no batch holds
+        self._taken = 0.0  # seconds, by the network for the last batch
         self._expected = max_waiting  # that the clients answered last will send again, and that wait
         self._arrived = asyncio.Event()
         self._splitter, self._network, self._decoder = (
@@ -135,7 +138,9 @@ class RequestQueue:
             await self._gather()
             batch = self._take()
             if batch:
+                begin = asyncio.get_running_loop().time()
                 await self._tag(batch)
+                self._taken = asyncio.get_running_loop().time() - begin
                 served = {request for request, _ in batch if request.taken == len(request.sentences)}
                 self._expected = len(self._requests) + len(served)
 
@@ -145,7 +150,7 @@ class RequestQueue:
             self._arrived.clear()
             await self._arrived.wait()
         loop = asyncio.get_running_loop()
-        end = loop.time() + self.window / 1000
+        end = loop.time() + max(self.window / 1000, WAIT * self._taken)
         while not self._is_enough() and loop.time() < end:
             self._arrived.clear()
             with suppress(TimeoutError):
