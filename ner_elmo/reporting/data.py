@@ -181,6 +181,7 @@ def _versions() -> dict[str, str]:
 
 
 def write_report(path: Path, report: ReportData) -> None:
+    """Writes the JSON that `read_report` reads."""
     path.write_bytes(_adapter().dump_json(report, indent=1) + b"\n")
 
 
