@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import keras
 import numpy as np
@@ -87,38 +85,6 @@ def in_order(
         for row, position in enumerate(positions):
             activations[position] = batch[row][:, : len(sentences[position])]
     return activations
-
-
-def named(value: Any) -> Any:
-    """Dictionaries as named tuples, those within them too."""
-    if isinstance(value, dict):
-        names = tuple(sorted(value))
-        return _tuple_of(names)(*(named(value[name]) for name in names))
-    return value
-
-
-@cache
-def _tuple_of(names: tuple[str, ...]) -> Any:
-    return namedtuple("Inputs", names)  # type: ignore[misc]
-
-
-def by_name(inputs: Any) -> Any:
-    """The dictionaries again."""
-    return {name: by_name(value) for name, value in inputs._asdict().items()} if hasattr(inputs, "_asdict") else inputs
-
-
-class NamedInputs:
-    """A Keras model whose inputs are dictionaries, in any number of shapes.
-
-    TensorFlow finds the graph of a call by a hash of its inputs, and for a dictionary that is its keys: each call would be
-    compared with up to 1,024 that came before, which took 10 ms after 300. For named tuples the shapes count.
-    """
-
-    def predict_on_batch(self, x):
-        return super().predict_on_batch(named(x))  # type: ignore[misc]
-
-    def train_on_batch(self, x, y=None, sample_weight=None):
-        return super().train_on_batch(named(x), y, sample_weight)  # type: ignore[misc]
 
 
 def filled(items: Sequence[Item], empty: Item) -> list[Item]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import keras
 from keras import ops
 
-from biLM.batching import NamedInputs, by_name
 from biLM.model import BiLM
 from biLM.softmax import SampledSoftmax
+from biLM.tracing import Axes, NamedInputs, by_name
 
 
 @keras.saving.register_keras_serializable("biLM")
@@ -31,6 +33,8 @@ class LanguageModel(NamedInputs, keras.Model):
     Call otherwise: `vectors` (U, P) of tokens, `token_index` (B, D, S) -> the top layer's outputs (B, D, S, P), each row
         from the biLM's initial state.
     """
+
+    open_axes: ClassVar[Axes] = {"characters": (0, 1), "vectors": (0,)}
 
     def __init__(
         self,

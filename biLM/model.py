@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 from keras import ops
 
-from biLM.batching import NamedInputs, by_name, few_counts, filled, in_order, require_finite, shape_step
+from biLM.batching import few_counts, filled, in_order, require_finite, shape_step
 from biLM.char_cnn import CharacterEncoder
 from biLM.characters import BEGIN_TOKEN, END_TOKEN, N_FIXED_ROWS, CharacterInput, deduplicate, numbered, round_up
 from biLM.errors import InputError
@@ -26,29 +26,15 @@ from biLM.lstm import LSTMStack, reverse
 from biLM.options import BiLMOptions
 from biLM.packing import large_batches, read_packed
 from biLM.token_table import CAPACITY, TokenTable
+from biLM.tracing import Axes, NamedInputs, by_name
 from biLM.vocabulary import Vocabulary, WordInput
+from biLM.word_encoder import WordEncoder
 
 Sentence = Sequence[str]
 States = list[list[list[Any]]]  # direction, layer, [h, c]
 
 WARM_UP_SENTENCE, WARM_UP_RUNS = ("The", "end", "."), 8
 TOKENS_AT_ONCE = 512  # encoded together, sorted by length: as fast as more of them, and little padding
-
-
-@keras.saving.register_keras_serializable("biLM")
-class WordEncoder(keras.layers.Layer):
-    """The lookup of a word-id biLM. Call: ids (U,), 0 = no token -> (U, P)."""
-
-    def __init__(self, n_tokens: int, projection_dim: int, **kwargs):
-        super().__init__(**kwargs)
-        self.n_tokens, self.projection_dim = n_tokens, projection_dim
-
-    def build(self, input_shape):
-        normal = keras.initializers.RandomNormal(0.0, self.projection_dim**-0.5)
-        self.embedding = self.add_weight((self.n_tokens, self.projection_dim), normal, name="embedding")
-
-    def call(self, ids):
-        return ops.take(self.embedding, ops.maximum(ids - 1, 0), axis=0)
 
 
 @keras.saving.register_keras_serializable("biLM")
@@ -72,6 +58,8 @@ class BiLM(NamedInputs, keras.Model):
 
     Example: `load_bilm("weights.hdf5").embed([["A", "sentence", "."]])[0].shape == (3, 3, 1024)`.
     """
+
+    open_axes: ClassVar[Axes] = {n: (0, 1) for n in ("characters", "token_index", "x")} | {"vectors": (0,), "states": (0,)}
 
     def __init__(
         self,

@@ -58,7 +58,9 @@ def start_run(
     `report`: (shards read, in all).
     """
     if (out / "training.json").exists():
-        raise InputError(f"{out} holds a run already. Go on with it: `--resume {out}`, or name another --out.")
+        raise InputError(
+            f"{out} holds a run already. Go on with it: `python -m biLM train --resume {out}`, or name another --out."
+        )
     for path in (out / "weights.hdf5", out / "checkpoints"):
         if path.exists():
             raise InputError(f"{path} is there already, and no run says what it is. Remove it, or name another --out.")

@@ -156,7 +156,7 @@ class Training:
             if reason := stop():
                 if row is None:
                     self.save_checkpoint()
-                raise Stopped(f"{reason} at step {self.step}. Go on with: --resume {self.directory}")
+                raise Stopped(f"{reason} at step {self.step}. Go on with: `python -m biLM train --resume {self.directory}`.")
 
     def take_step(self) -> float:
         """One batch; returns its loss in nats a prediction."""

@@ -12,9 +12,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from biLM.batching import named
 from biLM.distribution import ALONE, Placement
 from biLM.errors import InputError
+from biLM.tracing import named, trace
 from ner_elmo.config import TrainConfig
 from ner_elmo.tagger import Tagger
 
@@ -95,13 +95,15 @@ def _mirrored(tagger: Tagger, batches: Batches, placement: Placement) -> Step:
         tagger.optimizer.apply(whole, weights)
         return loss
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def on_all(parts):
         values = strategy.experimental_distribute_values_from_function(lambda own: parts[own.replica_id_in_sync_group])
         return strategy.reduce("SUM", strategy.run(on_one, args=(values,)), axis=None)
 
     def step(positions: Positions) -> float:
-        return float(on_all([_part(batches, share, positions) for share in np.array_split(positions, n_devices)]))
+        parts = [_part(batches, share, positions) for share in np.array_split(positions, n_devices)]
+        trace(on_all, parts, tagger.open_axes)
+        return float(on_all(parts))
 
     return step
 

@@ -7,15 +7,15 @@ cuDNN off.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
 
 from biLM import BiLM
-from biLM.batching import NamedInputs, by_name
 from biLM.char_cnn import CharacterEncoder
 from biLM.options import CharCNNOptions
+from biLM.tracing import Axes, NamedInputs, by_name
 from ner_elmo.config import NO_ELMO, TrainConfig
 from ner_elmo.crf import CRF, SoftmaxHead
 from ner_elmo.elmo import ElmoEmbedding, ScalarMix
@@ -182,6 +182,11 @@ class Tagger(NamedInputs, keras.Model):
 
     Call: a dictionary as `ner_elmo.batching.Prepared` gives it.
     """
+
+    open_axes: ClassVar[Axes] = {
+        "mask": (0, 1), "activations": (0, 2), "token_index": (0, 1), "characters": (0, 1), "words": (0,), "casing": (0,),
+        "vectors": (0,), "gazetteers": (0, 1), "y": (0, 1),
+    }  # fmt: skip
 
     def __init__(
         self,

@@ -6,9 +6,11 @@ import pytest
 from conftest import SENTENCES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from small_runs import new_run
 
 from biLM import BiLM, BiLMOptions, InputError, load_bilm
 from biLM.batching import POSITIONS_PER_SENTENCE, batches_by_length, few_counts, filled
+from biLM.language_model import LanguageModel
 from biLM.packing import large_batches, stretches
 from biLM.presets import PRESETS
 from biLM.token_table import TokenTable
@@ -164,7 +166,19 @@ def test_few_shapes_are_compiled(small_weights):
         batch = [["w"] * int(rng.integers(1, 60)) for _ in range(int(rng.integers(1, 70)))]
         shapes.add(tuple(array.shape for array in bilm.look_up(batch, table).values()))
         bilm.embed_batch(batch, table)
-    if keras.backend.backend() == "tensorflow":  # traced for what it met first, then for any
-        assert bilm.predict_function.experimental_get_tracing_count() <= 6  # of token vectors and of sentences
+    if keras.backend.backend() == "tensorflow":
+        assert bilm.predict_function.experimental_get_tracing_count() == 3  # a warm-up, token vectors, sentences
     else:
         assert len(shapes) <= 12  # 16, 32, 64 or 128 rows of 16, 32, 48 or 64
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX compiles every shape")
+def test_a_training_step_is_traced_once(tmp_path, monkeypatch):
+    run, calls, shapes = new_run(tmp_path, max_steps=20), [], set()
+    call = LanguageModel.call
+    monkeypatch.setattr(LanguageModel, "call", lambda self, *given, **more: calls.append(1) or call(self, *given, **more))
+    for _ in range(8):
+        shapes.add(tuple(len(group) for group in run.inputs(next(run.batches), 0).tensors["characters"]))
+        run.take_step()
+    assert len(calls) == 1
+    assert len(shapes) > 2

@@ -117,7 +117,7 @@ def test_a_stopped_run_says_where_and_goes_on(text, uninterrupted, start, tmp_pa
         assert command.end() == 1
         last = command.said.strip().splitlines()[-1]
         assert last.startswith(f"biLM train: {signal.Signals(number).name}: stopped at step ")
-        assert last.endswith(f"Go on with: --resume {out}")
+        assert last.endswith(f"Go on with: `python -m biLM train --resume {out}`.")
         arguments = ["--resume", out]
     command = start(tmp_path, "biLM", "train", *arguments)
     assert command.end() == 0, command.said
@@ -218,7 +218,7 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_stays(text, full_disk, star
     [
         (lambda text, run: ["--resume", str(run), "--seed", "3"], "takes every option from the run. Received also: --seed."),
         (lambda text, run: ["--resume", str(text)], "training.json: no such file"),
-        (new_run, "holds a run already. Go on with it: `--resume"),
+        (new_run, "holds a run already. Go on with it: `python -m biLM train --resume"),
     ],
 )
 def test_resume_takes_no_other_option_and_needs_a_run(text, uninterrupted, arguments, message):
