@@ -1,11 +1,12 @@
 """F1 of tagger variants on data sets, over seeds: a table that goes on where it was cut off.
 
-    python -m benchmarks.ner_quality --data DIR [--sets NAME ...] [--variants NAME ...] [--seeds 1 2 3]
+    python -m benchmarks.ner_quality --data DIR [--sets NAME ...] [--variants NAME ...] [--seeds 1 2 3] [--sentences N]
         [--elmo WEIGHTS] [--results FILE.jsonl] [--option NAME=JSON ...] [--show]
 
 DIR holds a folder a set, with train.*, dev.* and test.* files. All rows run in one process, so that those of a set share the
-biLM's activations. A row is a set, a biLM, a variant and a seed; each is written to FILE when it is done, one JSON object a
-line with its whole configuration, and a row that is there is not run again. --show prints the table of FILE alone.
+biLM's activations. A row is a set, its training sentences, a biLM (known by the digest of its weights), variant and seed.
+Each is written to FILE when it is done, one JSON object a line, and a row that is there is not run again, whatever machine
+made it. The variant "CRF" is the one with hand-made features (sklearn-crfsuite). --show prints the table of FILE alone.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,11 @@ from rich.console import Console
 from biLM.errors import InputError, run_command
 from biLM.flags import json_value
 from biLM.startup import start_keras
-from ner_elmo.config import NO_ELMO, TrainConfig
-from ner_elmo.readers import read_sentences
+from ner_elmo.config import BUNDLED_BILM, NO_ELMO, TrainConfig
+from ner_elmo.readers import Sentence, read_sentences
 
+CRF, SIDES = "CRF", ("train", "dev", "test")
+OF_THE_MACHINE = {*SIDES, "elmo", "output", "cache_dir", "tensorboard"}  # in a configuration: paths
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "no ELMo": {"elmo": NO_ELMO},
@@ -54,13 +57,29 @@ def rows(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Names of the rows that are asked for, those of a set together."""
     for name in args.sets:
         for variant in args.variants:
-            elmo = str(VARIANTS[variant].get("elmo", args.elmo))
-            for seed in args.seeds:
-                yield {"set": name, "elmo": elmo, "variant": variant, "seed": seed, "options": sorted(args.option)}
+            elmo = NO_ELMO if variant == CRF else str(VARIANTS[variant].get("elmo", args.elmo))
+            for seed in [0] if variant == CRF else args.seeds:
+                yield {
+                    "set": name, "sentences": args.sentences, "bilm": bilm_name(elmo), "weights": fingerprint(elmo),
+                    "variant": variant, "seed": seed, "options": [] if variant == CRF else sorted(args.option),
+                }  # fmt: skip
 
 
 def key_of(row: dict[str, Any]) -> tuple:
-    return tuple(str(row[name]) for name in ("set", "elmo", "variant", "seed", "options"))
+    return tuple(str(row[name]) for name in ("set", "sentences", "weights", "variant", "seed", "options"))
+
+
+def bilm_name(elmo: str) -> str:
+    """How a biLM is called in the table: as the directory of its weights."""
+    path = Path(elmo)
+    place = path.parent if path.is_file() else path
+    return "bundled" if place.resolve() == BUNDLED_BILM.resolve() else place.name
+
+
+def fingerprint(elmo: str) -> str:
+    """The first digits of the SHA-256 of the weights; a name stands for itself."""
+    path = Path(elmo) / "weights.hdf5" if Path(elmo).is_dir() else Path(elmo)
+    return sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else elmo
 
 
 def measure(args: argparse.Namespace) -> None:
@@ -70,30 +89,45 @@ def measure(args: argparse.Namespace) -> None:
     if not due:
         return
     start_keras()
-    from ner_elmo import experiment
+    from benchmarks.machine import description
 
     console, gathered = Console(stderr=True, highlight=False, markup=False), {}
     for row in due:
-        files = {side: (str(next((args.data / row["set"]).glob(f"{side}.*"))),) for side in ("train", "dev", "test")}
-        given = {name: json_value(value) for name, _, value in (one.partition("=") for one in args.option)}
-        config = TrainConfig.from_dict(
-            {"elmo": row["elmo"], "seed": row["seed"], **files} | given | VARIANTS[row["variant"]]
-        )
-        place = (row["set"], row["elmo"], config.train_bilm, config.layers)
-        if place not in gathered:
-            sides = [read_sentences(files[side]) for side in ("train", "dev", "test")]
-            gathered = {place: experiment.gather(config, *sides, console)}  # of one set at a time
+        files = {side: (str(next((args.data / row["set"]).glob(f"{side}.*"))),) for side in SIDES}
+        train, dev, test = (read_sentences(files[side]) for side in SIDES)
+        parts = train[: args.sentences], dev, test
         console.print(f"{row['set']}, {row['variant']}, seed {row['seed']}")
         begin = time.monotonic()
-        outcome = experiment.run(config, experiment.unchanged(config, gathered[place]), console)
-        found = {
-            "dev_f1": outcome.dev_f1,
-            "test_f1": outcome.evaluation.strict.f1,
-            "epochs": len(outcome.trained.epochs),
-            "seconds": time.monotonic() - begin,
-            "config": replace(config, output=None).to_dict(),
-        }
-        append(args.results, row | found)
+        found = _score_crf(*parts) if row["variant"] == CRF else _train(args, row, files, parts, gathered, console)
+        append(args.results, row | found | {"seconds": time.monotonic() - begin, "machine": description()})
+
+
+def _score_crf(train: list[Sentence], dev: list[Sentence], test: list[Sentence]) -> dict[str, Any]:
+    from ner_elmo.crf_baseline import require_library, score_baseline
+
+    require_library()
+    scores = score_baseline(train, test)
+    return {"test_precision": scores.precision, "test_recall": scores.recall, "test_f1": scores.f1}
+
+
+def _train(args, row, files, parts, gathered, console) -> dict[str, Any]:
+    from ner_elmo import experiment
+    from ner_elmo.reporting.calibration import calibration
+
+    given = {name: json_value(value) for name, _, value in (one.partition("=") for one in args.option)}
+    config = TrainConfig.from_dict({"elmo": args.elmo, "seed": row["seed"], **files} | given | VARIANTS[row["variant"]])
+    place = (row["set"], config.elmo, config.train_bilm, config.layers)
+    if place not in gathered:
+        gathered.clear()  # activations of one set at a time
+        gathered[place] = experiment.gather(config, *parts, console)
+    outcome = experiment.run(config, experiment.unchanged(config, gathered[place]), console)
+    strict = outcome.evaluation.strict
+    return {
+        "dev_f1": outcome.dev_f1, "test_precision": strict.precision, "test_recall": strict.recall, "test_f1": strict.f1,
+        "test_f1_of_types": {kind: scores[0].f1 for kind, scores in outcome.evaluation.types.items()},
+        "test_calibration_error": calibration(outcome.judged).error, "epochs": len(outcome.trained.epochs),
+        "config": {name: value for name, value in config.to_dict().items() if name not in OF_THE_MACHINE},
+    }  # fmt: skip
 
 
 def append(path: Path, row: dict[str, Any]) -> None:
@@ -117,27 +151,32 @@ def table(results: list[dict[str, Any]]) -> Iterator[str]:
     """Mean and deviation over seeds, as lines of Markdown."""
     groups: dict[tuple, list[dict[str, Any]]] = defaultdict(list)
     for row in results:
-        groups[(row["set"], row["variant"], Path(row["elmo"]).name, " ".join(row["options"]))].append(row)
-    yield "| set | variant | biLM | options | seeds | dev F1 | test F1 | minutes |"
-    yield "|---|---|---|---|---:|---:|---:|---:|"
+        sentences = f"{row['sentences']:,}" if row["sentences"] else "all"
+        groups[(row["set"], sentences, row["variant"], row["bilm"], row["weights"], " ".join(row["options"]))].append(row)
+    yield "| set | sentences | variant | biLM | weights | options | seeds | dev F1 | test F1 | calibration error | minutes |"
+    yield "|---|---:|---|---|---|---|---:|---:|---:|---:|---:|"
     for names, runs in groups.items():
-        scores = [_mean([100 * run[side] for run in runs]) for side in ("dev_f1", "test_f1")]
+        figures = [_mean([100 * run[name] for run in runs if name in run]) for name in ("dev_f1", "test_f1")]
+        figures.append(_mean([run["test_calibration_error"] for run in runs if "test_calibration_error" in run], 3))
         minutes = statistics.mean(run["seconds"] for run in runs) / 60
-        yield f"| {' | '.join(names)} | {len(runs)} | {' | '.join(scores)} | {minutes:.1f} |"
+        yield f"| {' | '.join(names)} | {len(runs)} | {' | '.join(figures)} | {minutes:.1f} |"
 
 
-def _mean(scores: list[float]) -> str:
-    deviation = f" ± {statistics.stdev(scores):.2f}" if len(scores) > 1 else ""
-    return f"{statistics.mean(scores):.2f}{deviation}"
+def _mean(values: list[float], digits: int = 2) -> str:
+    if not values:
+        return ""
+    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.{digits}f}{deviation}"
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR")
     parser.add_argument("--sets", nargs="+", metavar="NAME", help="folders of DIR; all when not given")
-    parser.add_argument("--variants", nargs="+", default=["default"], choices=VARIANTS, metavar="NAME",
-                        help=f"of: {', '.join(VARIANTS)}. Default: default.")  # fmt: skip
+    parser.add_argument("--variants", nargs="+", default=["default"], choices=[*VARIANTS, CRF], metavar="NAME",
+                        help=f"of: {', '.join(VARIANTS)}, {CRF}. Default: default.")  # fmt: skip
     parser.add_argument("--seeds", nargs="+", type=int, default=[1], metavar="N")
+    parser.add_argument("--sentences", type=int, metavar="N", help="the first N training sentences alone")
     parser.add_argument("--elmo", default=TrainConfig.elmo, metavar="WEIGHTS", help="the bundled biLM when not given")
     parser.add_argument("--results", type=Path, default=Path("ner_quality.jsonl"), metavar="FILE")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=JSON", help="of TrainConfig, for all rows")

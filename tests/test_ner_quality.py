@@ -35,4 +35,26 @@ def test_a_finished_row_is_not_run_again_and_a_cut_one_is(command, tmp_path, mon
     ner_quality.main(ner_quality.parse([*command, "--seeds", "1", "2", "3", "--show"]))
     assert runs == [1, 2, 2]
     row = capsys.readouterr().out.splitlines()[-1].split(" | ")
-    assert row[0] == "| toy" and row[4] == "2" and "±" in row[5]
+    assert row[:2] == ["| toy", "all"] and row[6] == "2" and "±" in row[7] and "±" in row[8]
+
+
+def test_rows_are_told_apart_by_weights_and_by_sentences(command, tmp_path):
+    place = tmp_path / "mine"
+    place.mkdir()
+    rows = []
+    for content in (b"one", b"two"):
+        (place / "weights.hdf5").write_bytes(content)
+        for more in ([], ["--sentences", "1"]):
+            args = ner_quality.parse([*command, "--variants", "default", "--elmo", str(place), *more])
+            rows += ner_quality.rows(args)
+    assert len(set(map(ner_quality.key_of, rows))) == 4
+    assert {row["bilm"] for row in rows} == {"mine"}
+    assert ner_quality.fingerprint(str(place)) == ner_quality.fingerprint(str(place / "weights.hdf5"))
+
+
+def test_the_hand_made_crf_is_a_row_without_a_seed(command, tmp_path, capsys):
+    pytest.importorskip("sklearn_crfsuite", reason="sklearn-crfsuite is an extra")
+    ner_quality.main(ner_quality.parse([*command, "--variants", "CRF", "--seeds", "1", "2", "--sentences", "1"]))
+    (row,) = map(json.loads, (tmp_path / "rows.jsonl").read_text().splitlines())
+    assert (row["seed"], row["bilm"], row["sentences"]) == (0, "none", 1) and 0 <= row["test_f1"] <= 1
+    assert capsys.readouterr().out.splitlines()[-1].startswith("| toy | 1 | CRF | none | none |  | 1 |")
