@@ -37,11 +37,11 @@ class NamedInputs:
     TensorFlow finds the graph of a call by a hash of its inputs, and for a dictionary that is its keys: each call would be
     compared with up to 1,024 that came before, which took 10 ms after 300. For named tuples the shapes count. And it
     traces a call as it comes, then once more, with open sizes, when another shape follows: the first is spared.
+
+    open_axes: by the names of inputs, the axes whose size changes from call to call; "y": of the targets.
     """
 
-    open_axes: ClassVar[
-        Axes
-    ] = {}  # by the names of inputs: the axes whose size changes from call to call; "y": of the targets
+    open_axes: ClassVar[Axes] = {}
 
     def predict_on_batch(self, x):
         x = named(x)
@@ -69,12 +69,11 @@ class NamedInputs:
 
 
 def trace(function: Any, data: Any, axes: Axes) -> None:
-    """Traces a `tf.function` with open sizes, before its first call with inputs of these names and types; others are left
-    as they are."""
+    """Traces a `tf.function` with open sizes, before its first call with so many arrays of these types. What is none, such as
+    a function of JAX, is left as it is."""
     if not hasattr(function, "get_concrete_function"):
         return
-    leaves = keras.tree.flatten(data)
-    key = (len(leaves), *(getattr(leaf, "dtype", None) for leaf in leaves))
+    key = tuple(getattr(array, "dtype", None) for array in keras.tree.flatten(data))
     traced = function.__dict__.setdefault("_traced_open", set())
     if key not in traced:
         traced.add(key)

@@ -12,7 +12,7 @@ from ner_elmo.entities import Span
 from ner_elmo.gazetteers import Gazetteers
 from ner_elmo.predictor import Predictor
 from ner_elmo.readers import Sentence
-from ner_elmo.tagger import BiLSTM, ResidualBiLSTM, build_tagger
+from ner_elmo.tagger import BiLSTM, ResidualBiLSTM, Tagger, build_tagger
 from ner_elmo.training import _adam, train_tagger
 from ner_elmo.word_vectors import WordVectors
 
@@ -160,6 +160,24 @@ def test_twenty_sentences_are_learned_by_heart_and_predicted_alike_everywhere(bi
             assert [span for span, _ in found] == [span for span, _ in expected]
             np.testing.assert_allclose([p for _, p in found], [p for _, p in expected], atol=1e-5)
     assert all(0 < p <= 1 for spans in together for _, p in spans)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX compiles every shape")
+@pytest.mark.parametrize(
+    "changes",
+    [{"output_mix": True, "casing": True, "word_vectors": "given", "gazetteer": ("LOC=given",)}, {"train_bilm": True}],
+)
+def test_a_step_and_a_prediction_are_traced_once(small_weights, tmp_path, monkeypatch, changes):
+    config, calls = small(epochs=2, batch_size=3, **changes), []
+    call = Tagger.call
+    monkeypatch.setattr(Tagger, "call", lambda *given, **more: calls.append(1) or call(*given, **more))
+    bilm, others = load_bilm(small_weights), {}
+    if not config.train_bilm:
+        others = {"word_vectors": WordVectors(["oslo", "York"], np.eye(2)), "gazetteers": Gazetteers(NAMES)}
+        others["activations"] = (Cache(tmp_path, 10**8).activations(bilm, TOKENS),) * 2
+    train(config, bilm, **others)
+    assert len({len(tokens) for tokens in TOKENS}) > 2
+    assert len(calls) == 2
 
 
 def test_the_same_seed_gives_the_same_weights(eager, bilm, tmp_path):
