@@ -69,8 +69,8 @@ class NamedInputs:
 
 
 def trace(function: Any, data: Any, axes: Axes) -> None:
-    """Traces a `tf.function` with open sizes, before its first call with so many arrays of these types. What is none, such as
-    a function of JAX, is left as it is."""
+    """Traces a `tf.function` with open sizes, before its first call with so many arrays of these types. What is none, on
+    JAX, is left as it is."""
     if not hasattr(function, "get_concrete_function"):
         return
     key = tuple(getattr(array, "dtype", None) for array in keras.tree.flatten(data))
