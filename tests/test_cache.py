@@ -5,14 +5,17 @@ import signal
 import subprocess
 import sys
 import time
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import PROJECT, SENTENCES
+from rich.console import Console
 
 from biLM import InputError, load_bilm
 from biLM.batching import batches_by_length
+from ner_elmo import experiment
 from ner_elmo.batching import Features, Prepared
 from ner_elmo.cache import Cache, fingerprint, key_of
 from ner_elmo.config import BUNDLED_BILM, SAMPLE, TrainConfig
@@ -182,6 +185,25 @@ def test_numbers_that_float16_cannot_hold_are_refused(small_weights, tmp_path):
     with pytest.raises(InputError, match="too large for the float16 cache"):
         Cache(tmp_path, PLENTY).activations(bilm, [("a",)])
     assert not list(tmp_path.rglob("*.npy"))
+
+
+def test_training_with_the_cache_and_without_it(small_weights, tmp_path):
+    train = read_sentences([SAMPLE / "train.conll"])[:20]
+    losses = []
+    for cached in (True, False):
+        said, place = StringIO(), tmp_path / str(cached)
+        config = TrainConfig(
+            elmo=str(small_weights), cache=cached, cache_dir=str(place), epochs=2, hidden_size=8, word_dim=4, dropout=0.0
+        )
+        console = Console(file=said, width=200)
+        for found in (20, 40):  # dev finds what train has added
+            material = experiment.gather(config, train, train, train, console)
+            if cached:
+                assert f"activations: {found} of 40 sentences from the cache, {40 - found} added" in said.getvalue()
+        assert (material.activations is not None, place.exists()) == (cached, cached)
+        trained, _ = experiment.fit(config, material, console)
+        losses.append([epoch.loss for epoch in trained.epochs])
+    np.testing.assert_allclose(*losses, rtol=1e-3)
 
 
 @pytest.fixture(scope="module")
