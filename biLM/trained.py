@@ -13,10 +13,11 @@ from biLM.errors import InputError
 from biLM.hdf5 import finite, new_hdf5, numbers, open_hdf5
 from biLM.language_model import LanguageModel
 from biLM.model import BiLM
+from biLM.options import BiLMOptions
 from biLM.perplexity import Perplexity, perplexity
 from biLM.progress import Report
 from biLM.softmax import Softmax
-from biLM.vocabulary import Vocabulary
+from biLM.vocabulary import SPECIAL_TOKENS, Vocabulary
 from biLM.weights import load_bilm, save_bilm
 
 
@@ -54,6 +55,24 @@ def load_softmax(path: Path, shape: tuple[int, int], weights: Path) -> Softmax:
                 f"`python -m biLM train --resume {path.parent}`."
             )
     return Softmax(kernel, bias)
+
+
+def output_vectors(directory: Path) -> tuple[list[str], np.ndarray]:
+    """Words of the vocabulary, most frequent first, and what the model expects where each may stand: its row of the softmax.
+
+    Shape: (V - 3, P), float32; the special tokens are left out. Source: Press and Wolf 2017, who find that such output
+    vectors are word vectors as good as those of the input.
+    """
+    words, path = directory / "vocab.txt", directory / "softmax.hdf5"
+    for needed in (words, path):
+        if not needed.is_file():
+            raise InputError(
+                f"{needed}: no such file. Word vectors need the softmax that `python -m biLM train` leaves there."
+            )
+    vocabulary = Vocabulary.read(words)
+    projection_dim = BiLMOptions.read(directory / "options.json").lstm.projection_dim
+    softmax = load_softmax(path, (len(vocabulary), projection_dim), directory / "weights.hdf5")
+    return vocabulary.words[len(SPECIAL_TOKENS) :], softmax.kernel[len(SPECIAL_TOKENS) :]
 
 
 def _sha256(path: Path) -> np.ndarray:

@@ -71,7 +71,9 @@ class TrainConfig:
     )
     word_dim: int = option(100, "width of the learned word vectors (Lample et al. 2016)")
     word_vectors: str | None = option(
-        None, "file of ready word vectors to read as well: GloVe, word2vec or fastText text format, plain, .gz or .xz"
+        None,
+        "ready word vectors to read as well: a file in GloVe's, word2vec's or fastText's text format, plain, .gz or .xz, or "
+        "the directory of a biLM that was trained here (of its softmax)",
     )
     word_vectors_max: int = option(200_000, "words of that file that are read, from its beginning")
     casing: bool = option(False, "a learned vector of how a token is written (Collobert et al. 2011)")

@@ -1,4 +1,5 @@
-"""Word vectors from a file in the text formats of GloVe, word2vec and fastText: a word and its numbers a line.
+"""Word vectors: from a file in the text formats of GloVe, word2vec and fastText (a word and its numbers a line), or from the
+softmax of a biLM that was trained here.
 
 The table stays in NumPy and is not trained: a batch carries the vectors of its distinct tokens, so that words that never
 occurred in training have theirs too.
@@ -15,15 +16,18 @@ from biLM.corpus import open_text
 from biLM.errors import InputError
 from biLM.files import read_lines
 from biLM.progress import Report
+from biLM.trained import output_vectors
 
 MOST = 65504  # what float16 can hold
+SPREAD = 0.4  # standard deviation of a biLM's word vectors once they are scaled; about that of GloVe's
 _REPORT_EVERY = 10_000  # lines
 
 
 class WordVectors:
     """Vectors of words: float16 (V, W) in memory and on disk, float32 when read.
 
-    A token has the vector of its own spelling, else that of its lower-cased one, else zeros.
+    A token has the vector of its own spelling, else that of its lower-cased one, else that of its capitalised one (OSLO in
+    a headline is Oslo), else zeros.
     """
 
     def __init__(self, words: Sequence[str], table: np.ndarray):
@@ -37,12 +41,17 @@ class WordVectors:
 
     def vectors(self, tokens: Sequence[str]) -> np.ndarray:
         """Shape: (len(tokens), W), float32."""
-        rows = np.array([self.row_of.get(token, self.row_of.get(token.lower(), -1)) for token in tokens], np.int64)
+        rows = np.array([self._row(token) for token in tokens], np.int64)
         return np.where(rows[:, None] >= 0, self.table[rows], 0).astype(np.float32)
 
     def coverage(self, tokens: Sequence[str]) -> float:
         """The share of tokens that have a vector."""
-        return sum(token in self.row_of or token.lower() in self.row_of for token in tokens) / max(1, len(tokens))
+        return sum(self._row(token) >= 0 for token in tokens) / max(1, len(tokens))
+
+    def _row(self, token: str) -> int:
+        """-1 where there is none."""
+        spellings = token, token.lower(), token.capitalize()
+        return next((self.row_of[one] for one in spellings if one in self.row_of), -1)
 
     def write(self, directory: Path) -> None:
         """Writes word_vectors.txt, the words, and word_vectors.npy."""
@@ -69,10 +78,12 @@ class WordVectors:
 
 def read_word_vectors(path: str | Path, max_words: int, report: Report = lambda done, total: None) -> WordVectors:
     """Reads the first `max_words` words of a file, plain, .gz or .xz. A first line of two numbers, as word2vec and
-    fastText write it, is passed over; of equal words the first one counts.
+    fastText write it, is passed over; of equal words the first one counts. A directory is that of a biLM.
 
     Raises: InputError, with file and line, for a line that does not hold a word and as many numbers as the first one.
     """
+    if Path(path).is_dir():
+        return _of_bilm(Path(path), max_words)
     words: dict[str, None] = {}
     rows: list[np.ndarray] = []
     for number, word, row in _lines(path):
@@ -86,6 +97,13 @@ def read_word_vectors(path: str | Path, max_words: int, report: Report = lambda 
     if not rows:
         raise InputError(f"{path}: must hold a word and its vector a line. Received: none.")
     return WordVectors(list(words), np.stack(rows))
+
+
+def _of_bilm(directory: Path, max_words: int) -> WordVectors:
+    """`(W - mean of W) / standard deviation of W * SPREAD`: W (V, P) is the softmax of the biLM in a directory."""
+    words, table = (part[:max_words] for part in output_vectors(directory))
+    table = table - table.mean(axis=0)
+    return WordVectors(words, table * (SPREAD / max(float(table.std()), 1e-6)))
 
 
 def _lines(path: str | Path) -> Iterator[tuple[int, str, np.ndarray]]:

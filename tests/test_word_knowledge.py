@@ -1,8 +1,12 @@
 """Word vectors from files, casing, and lists of names."""
 
 import gzip
+import json
 import re
+import shutil
+from hashlib import sha256
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given
@@ -49,6 +53,31 @@ def test_vectors_that_are_none(tmp_path, text, message):
     (tmp_path / "v.txt").write_text(text)
     with pytest.raises(InputError, match=message):
         read_word_vectors(tmp_path / "v.txt", 10)
+
+
+def test_vectors_of_a_bilm(small_weights, tmp_path):
+    """Rows of its softmax, around zero and scaled, those of the special tokens left out; only of the weights beside it."""
+    for name in ("options.json", "weights.hdf5"):
+        shutil.copy(small_weights.with_name(name), tmp_path)
+    with pytest.raises(InputError, match=r"vocab\.txt: no such file\. Word vectors need the softmax that"):
+        read_word_vectors(tmp_path, 10)
+    (tmp_path / "vocab.txt").write_text("<S>\n</S>\n<UNK>\nthe\nOslo\nfar\n")
+    with pytest.raises(InputError, match=r"softmax\.hdf5: no such file\. Word vectors need the softmax that"):
+        read_word_vectors(tmp_path, 10)
+    width = json.loads((tmp_path / "options.json").read_text())["lstm"]["projection_dim"]
+    kernel = np.random.default_rng(1).standard_normal((6, width), np.float32)
+    with h5py.File(tmp_path / "softmax.hdf5", "w") as file:
+        file["W"], file["b"] = kernel, np.zeros(6, np.float32)
+        file["weights_sha256"] = np.frombuffer(sha256((tmp_path / "weights.hdf5").read_bytes()).digest(), np.uint8)
+    found = read_word_vectors(tmp_path, 10)
+    assert found.words == ["the", "Oslo", "far"]
+    centred = kernel[3:] - kernel[3:].mean(axis=0)
+    np.testing.assert_allclose(found.table, 0.4 * centred / centred.std(), atol=2e-3)
+    np.testing.assert_array_equal(found.vectors(["OSLO", "The", "turin"]), [*found.table[[1, 0]], np.zeros(width)])
+    assert read_word_vectors(tmp_path, 2).words == ["the", "Oslo"]
+    (tmp_path / "weights.hdf5").write_bytes(b"others")
+    with pytest.raises(InputError, match=r"was saved with other weights than .*weights\.hdf5"):
+        read_word_vectors(tmp_path, 10)
 
 
 def test_casing():
