@@ -101,9 +101,9 @@ def read_word_vectors(path: str | Path, max_words: int, report: Report = lambda 
 
 def _of_bilm(directory: Path, max_words: int) -> WordVectors:
     """`(W - mean of W) / standard deviation of W * SPREAD`: W (V, P) is the softmax of the biLM in a directory."""
-    words, table = (part[:max_words] for part in output_vectors(directory))
-    table = table - table.mean(axis=0)
-    return WordVectors(words, table * (SPREAD / max(float(table.std()), 1e-6)))
+    words, kernel = output_vectors(directory)
+    table = kernel[:max_words] - kernel[:max_words].mean(axis=0)
+    return WordVectors(words[:max_words], table * (SPREAD / max(float(table.std()), 1e-6)))
 
 
 def _lines(path: str | Path) -> Iterator[tuple[int, str, np.ndarray]]:
