@@ -20,12 +20,31 @@ from biLM.softmax import Softmax
 from biLM.vocabulary import SPECIAL_TOKENS, Vocabulary
 from biLM.weights import load_bilm, save_bilm
 
+SIGNIFICANT_BITS = 5  # of the softmax's W in float16
+_ROWS_AT_ONCE = 4096
+
 
 def save(bilm: BiLM, softmax: Softmax, directory: Path, dtype: str = "float32") -> None:
-    """Writes the biLM and, in softmax.hdf5, `W` (V, P), `b` (V,) and the SHA-256 of the weights that they belong to."""
-    weights = save_bilm(bilm, directory, dtype)
-    with new_hdf5(directory / "softmax.hdf5") as file:
-        file["W"], file["b"], file["weights_sha256"] = softmax.kernel, softmax.bias, _sha256(weights)
+    """Writes the biLM and, in softmax.hdf5, `W` (V, P), `b` (V,) and the SHA-256 of the weights that they belong to.
+
+    With float16 W keeps 5 significant bits, which pack to a quarter of float32's size.
+    """
+    save_softmax(softmax, directory / "softmax.hdf5", save_bilm(bilm, directory, dtype), dtype)
+
+
+def save_softmax(softmax: Softmax, path: Path, weights: Path, dtype: str = "float32") -> None:
+    """Writes the softmax that belongs to the weights of a file; see `save`."""
+    with new_hdf5(path) as file:
+        file["b"], file["weights_sha256"] = softmax.bias, _sha256(weights)
+        if dtype == "float32":
+            file["W"] = softmax.kernel
+            return
+        chunk = (min(_ROWS_AT_ONCE, len(softmax.kernel)), softmax.kernel.shape[1])
+        kernel = file.create_dataset("W", softmax.kernel.shape, dtype, chunks=chunk, compression="gzip", shuffle=True)
+        for begin in range(0, len(kernel), _ROWS_AT_ONCE):
+            fraction, exponent = np.frexp(softmax.kernel[begin : begin + _ROWS_AT_ONCE])
+            scale = 2.0**SIGNIFICANT_BITS
+            kernel[begin : begin + _ROWS_AT_ONCE] = np.ldexp(np.round(fraction * scale) / scale, exponent)
 
 
 def load_language_model(directory: Path, initial_state: str = "warm") -> tuple[LanguageModel, Softmax, Vocabulary]:

@@ -13,7 +13,8 @@ from small_runs import TEXT, new_run
 from biLM import InputError
 from biLM.__main__ import main
 from biLM.perplexity import perplexity
-from biLM.trained import load_language_model
+from biLM.softmax import Softmax
+from biLM.trained import load_language_model, load_softmax, save_softmax
 from biLM.vocabulary import Vocabulary
 
 WORDS = {"lstm": oracle.random_options()["lstm"], "n_tokens_vocab": 1}
@@ -164,6 +165,20 @@ def test_a_softmax_that_belongs_to_other_weights_is_refused(trained, tmp_path):
     weights.write_bytes(weights.read_bytes() + b"a later state")
     with pytest.raises(InputError, match=r"softmax.hdf5: was saved with other weights than .*biLM train --resume .*out`"):
         load_language_model(tmp_path / "out")
+
+
+def test_with_float16_the_softmax_keeps_five_bits(tmp_path):
+    softmax, path, weights = Softmax.initial(5000, 16, 1), tmp_path / "softmax.hdf5", tmp_path / "weights.hdf5"
+    weights.write_bytes(b"weights")
+    softmax.kernel[7] = 0
+    sizes = []
+    for dtype in ("float32", "float16"):
+        save_softmax(softmax, path, weights, dtype)
+        found = load_softmax(path, (5000, 16), weights)
+        sizes.append(path.stat().st_size)
+    assert (np.abs(found.kernel - softmax.kernel) <= np.abs(softmax.kernel) / 32).all()
+    np.testing.assert_array_equal(found.bias, softmax.bias)
+    assert sizes[1] < 0.35 * sizes[0]
 
 
 def test_perplexity_command_prints_one_json_line(trained, capsys):
