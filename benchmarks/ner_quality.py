@@ -26,7 +26,7 @@ from typing import Any
 
 from rich.console import Console
 
-from biLM.errors import InputError, run_command
+from biLM.errors import InputError, Stopped, run_command
 from biLM.flags import json_value
 from biLM.startup import start_keras
 from ner_elmo.config import BUNDLED_BILM, NO_ELMO, TrainConfig
@@ -121,6 +121,8 @@ def _train(args, row, files, parts, gathered, console) -> dict[str, Any]:
         gathered.clear()  # activations of one set at a time
         gathered[place] = experiment.gather(config, *parts, console)
     outcome = experiment.run(config, experiment.unchanged(config, gathered[place]), console)
+    if outcome.trained.interrupted:
+        raise Stopped("interrupted: this row is not written, the same command goes on with it.")
     strict = outcome.evaluation.strict
     return {
         "dev_f1": outcome.dev_f1, "test_precision": strict.precision, "test_recall": strict.recall, "test_f1": strict.f1,

@@ -18,9 +18,9 @@ from biLM.perplexity import Perplexity, perplexity
 from biLM.progress import Report
 from biLM.softmax import Softmax
 from biLM.vocabulary import SPECIAL_TOKENS, Vocabulary
-from biLM.weights import load_bilm, save_bilm
+from biLM.weights import find_options, load_bilm, save_bilm
 
-SIGNIFICANT_BITS = 5  # of the softmax's W in float16
+_STEPS = np.float32(2**5)  # of a fraction in [0.5, 1) of the softmax's W in float16: 5 significant bits
 _ROWS_AT_ONCE = 4096
 
 
@@ -43,19 +43,36 @@ def save_softmax(softmax: Softmax, path: Path, weights: Path, dtype: str = "floa
         kernel = file.create_dataset("W", softmax.kernel.shape, dtype, chunks=chunk, compression="gzip", shuffle=True)
         for begin in range(0, len(kernel), _ROWS_AT_ONCE):
             fraction, exponent = np.frexp(softmax.kernel[begin : begin + _ROWS_AT_ONCE])
-            scale = 2.0**SIGNIFICANT_BITS
-            kernel[begin : begin + _ROWS_AT_ONCE] = np.ldexp(np.round(fraction * scale) / scale, exponent)
+            kernel[begin : begin + _ROWS_AT_ONCE] = np.ldexp(np.round(fraction * _STEPS) / _STEPS, exponent)
 
 
 def load_language_model(directory: Path, initial_state: str = "warm") -> tuple[LanguageModel, Softmax, Vocabulary]:
     """What `train` left behind, ready for `perplexity`. initial_state: see `BiLM`."""
-    vocabulary = Vocabulary.read(directory / "vocab.txt")
+    vocabulary, softmax = _predicted(directory, "Perplexity needs")
     bilm = load_bilm(directory, vocabulary=vocabulary, initial_state=initial_state)
-    path = directory / "softmax.hdf5"
-    if not path.is_file():
-        raise InputError(f"{path}: no such file. Perplexity needs the softmax that `python -m biLM train` leaves there.")
-    softmax = load_softmax(path, (len(vocabulary), bilm.options.lstm.projection_dim), directory / "weights.hdf5")
     return LanguageModel(bilm), softmax, vocabulary
+
+
+def output_vectors(directory: Path) -> tuple[list[str], np.ndarray]:
+    """Words of the vocabulary, most frequent first, and what the model expects where each may stand: its row of the softmax.
+
+    Shape: (V - 3, P), float32; the special tokens are left out. Source: Press and Wolf 2017, who measure such output
+    vectors as word vectors.
+    """
+    vocabulary, softmax = _predicted(directory, "Word vectors need")
+    return vocabulary.words[len(SPECIAL_TOKENS) :], softmax.kernel[len(SPECIAL_TOKENS) :]
+
+
+def _predicted(directory: Path, who_needs: str) -> tuple[Vocabulary, Softmax]:
+    """What the model in a directory predicts."""
+    words, rows = directory / "vocab.txt", directory / "softmax.hdf5"
+    for needed in (words, rows):
+        if not needed.is_file():
+            raise InputError(
+                f"{needed}: no such file. {who_needs} the vocabulary and softmax that `python -m biLM train` leaves there."
+            )
+    vocabulary, options = Vocabulary.read(words), BiLMOptions.read(find_options(directory / "weights.hdf5"))
+    return vocabulary, load_softmax(rows, (len(vocabulary), options.lstm.projection_dim), directory / "weights.hdf5")
 
 
 def load_softmax(path: Path, shape: tuple[int, int], weights: Path) -> Softmax:
@@ -74,24 +91,6 @@ def load_softmax(path: Path, shape: tuple[int, int], weights: Path) -> Softmax:
                 f"`python -m biLM train --resume {path.parent}`."
             )
     return Softmax(kernel, bias)
-
-
-def output_vectors(directory: Path) -> tuple[list[str], np.ndarray]:
-    """Words of the vocabulary, most frequent first, and what the model expects where each may stand: its row of the softmax.
-
-    Shape: (V - 3, P), float32; the special tokens are left out. Source: Press and Wolf 2017, who find that such output
-    vectors are word vectors as good as those of the input.
-    """
-    words, path = directory / "vocab.txt", directory / "softmax.hdf5"
-    for needed in (words, path):
-        if not needed.is_file():
-            raise InputError(
-                f"{needed}: no such file. Word vectors need the softmax that `python -m biLM train` leaves there."
-            )
-    vocabulary = Vocabulary.read(words)
-    projection_dim = BiLMOptions.read(directory / "options.json").lstm.projection_dim
-    softmax = load_softmax(path, (len(vocabulary), projection_dim), directory / "weights.hdf5")
-    return vocabulary.words[len(SPECIAL_TOKENS) :], softmax.kernel[len(SPECIAL_TOKENS) :]
 
 
 def _sha256(path: Path) -> np.ndarray:

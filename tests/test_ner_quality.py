@@ -5,6 +5,7 @@ import json
 import pytest
 
 from benchmarks import ner_quality
+from biLM.errors import Stopped
 from ner_elmo import experiment
 
 TEXT = "Ada B-PER\nleft O\nOslo B-LOC\n\nBo B-PER\nsaw O\nLund B-LOC\n"
@@ -36,6 +37,16 @@ def test_a_finished_row_is_not_run_again_and_a_cut_one_is(command, tmp_path, mon
     assert runs == [1, 2, 2]
     row = capsys.readouterr().out.splitlines()[-1].split(" | ")
     assert row[:2] == ["| toy", "all"] and row[6] == "2" and "±" in row[7] and "±" in row[8]
+
+
+def test_an_interrupted_training_is_no_row(command, tmp_path, monkeypatch):
+    def interrupt(table, epoch):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ner_elmo.report.EpochTable.__call__", interrupt)  # after an epoch that could be kept
+    with pytest.raises(Stopped, match="this row is not written"):
+        ner_quality.main(ner_quality.parse(command))
+    assert not (tmp_path / "rows.jsonl").exists()
 
 
 def test_rows_are_told_apart_by_weights_and_by_sentences(command, tmp_path):

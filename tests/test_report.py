@@ -221,7 +221,7 @@ def test_a_card_carries_the_licence_and_the_name_of_the_data():
 
 def test_a_card_says_what_the_tagger_reads():
     config = TrainConfig(elmo="none", token_vectors=False, word_vectors="v.txt", casing=True, gazetteer=("LOC=x",)).to_dict()
-    assert "plain text: word vectors from a file, a vector of the casing, lists of known names, a residual" in card(
+    assert "plain text: ready word vectors, a vector of the casing, lists of known names, a residual" in card(
         report_of(SOME, config=config)
     )
 

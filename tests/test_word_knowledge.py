@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from biLM import InputError
 from ner_elmo import casing
+from ner_elmo.config import BUNDLED_BILM
 from ner_elmo.gazetteers import Gazetteers, read_gazetteers
 from ner_elmo.word_vectors import WordVectors, read_word_vectors
 
@@ -59,10 +60,10 @@ def test_vectors_of_a_bilm(small_weights, tmp_path):
     """Rows of its softmax, around zero and scaled, those of the special tokens left out; only of the weights beside it."""
     for name in ("options.json", "weights.hdf5"):
         shutil.copy(small_weights.with_name(name), tmp_path)
-    with pytest.raises(InputError, match=r"vocab\.txt: no such file\. Word vectors need the softmax that"):
+    with pytest.raises(InputError, match=r"vocab\.txt: no such file\. Word vectors need the"):
         read_word_vectors(tmp_path, 10)
     (tmp_path / "vocab.txt").write_text("<S>\n</S>\n<UNK>\nthe\nOslo\nfar\n")
-    with pytest.raises(InputError, match=r"softmax\.hdf5: no such file\. Word vectors need the softmax that"):
+    with pytest.raises(InputError, match=r"softmax\.hdf5: no such file\. Word vectors need the"):
         read_word_vectors(tmp_path, 10)
     width = json.loads((tmp_path / "options.json").read_text())["lstm"]["projection_dim"]
     kernel = np.random.default_rng(1).standard_normal((6, width), np.float32)
@@ -78,6 +79,14 @@ def test_vectors_of_a_bilm(small_weights, tmp_path):
     (tmp_path / "weights.hdf5").write_bytes(b"others")
     with pytest.raises(InputError, match=r"was saved with other weights than .*weights\.hdf5"):
         read_word_vectors(tmp_path, 10)
+
+
+def test_vectors_of_the_bundled_bilm_know_places_from_days():
+    found = read_word_vectors(BUNDLED_BILM, 10**6)
+    assert (len(found.words), found.width) == (49_997, 128)
+    cities, days = (found.vectors(words) for words in (["Paris", "London", "Berlin"], ["Monday", "Friday", "Tuesday"]))
+    cities, days = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (cities, days))
+    assert min((cities @ cities.T).min(), (days @ days.T).min()) > (cities @ days.T).max()
 
 
 def test_casing():

@@ -90,7 +90,7 @@ def _reads(config: dict[str, Any]) -> str:
     parts = {
         "a scalar mix of the layers of a biLM (ELMo)": config["elmo"] != NO_ELMO,
         "learned word and character vectors": config["token_vectors"],
-        "word vectors from a file": config["word_vectors"],
+        "ready word vectors": config["word_vectors"],
         "a vector of the casing": config["casing"],
         "lists of known names": config["gazetteer"],
     }
