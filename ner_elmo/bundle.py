@@ -25,7 +25,7 @@ from ner_elmo.cache import fingerprint
 from ner_elmo.confidence import AS_IT_IS, Confidence
 from ner_elmo.config import NO_ELMO, TrainConfig
 from ner_elmo.gazetteers import Gazetteers
-from ner_elmo.model_directory import DESCRIPTION, FORMAT, describe
+from ner_elmo.model_directory import DESCRIPTION, FORMAT, describe, require_ordinary
 from ner_elmo.tagger import Tagger, build_tagger
 from ner_elmo.word_vectors import WordVectors
 
@@ -179,9 +179,10 @@ def _noted(directory: Path, says: dict[str, Any], how: dict[str, Any]) -> BiLM:
     if path.startswith(TFHUB):
         raise InputError(f"{directory}: stands on a TF-Hub module, which is a program. Name it yourself: --elmo {path}.")
     try:
-        resolve(path, offline=True)
+        found = resolve(path, offline=True)
     except InputError as error:
         raise InputError(f"{directory}: a model directory fetches nothing by itself: {error} Or --elmo {path}.") from None
+    require_ordinary(found)
     if says.get("sha256", "") not in ("", _sha256(path)):
         raise InputError(
             f"{directory}: stands on other weights than those that are in {path} now (model.json has their SHA-256). "

@@ -64,6 +64,12 @@ def _check_free(directory: Path, overwrite: bool) -> None:
             raise InputError(f"{directory}: holds a model already. Name another, or --overwrite it.")
 
 
+def require_ordinary(path: Path) -> None:
+    """Raises InputError for a device or a pipe, which have no end: a link of a model directory may lead to one."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path}: must be a file. Received: a device or a pipe, or a link to one.")
+
+
 def describe(directory: Path) -> dict[str, Any]:
     """model.json of a model directory."""
     path = directory / DESCRIPTION
@@ -71,6 +77,8 @@ def describe(directory: Path) -> dict[str, Any]:
         raise InputError(
             f"{directory}: is no model directory, {DESCRIPTION} is missing. Train one: python -m ner_elmo train."
         )
+    for part in (*directory.glob("*"), *directory.glob("*/*")):
+        require_ordinary(part)
     description = read_object(path)
     if description.get("format") != FORMAT:
         raise InputError(f"{path}: format must be {FORMAT}. Received: {description.get('format')!r}. Update ner-elmo.")

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import os
 import shutil
 import threading
 
@@ -205,6 +206,42 @@ def test_a_model_directory_makes_no_request(model, monkeypatch, tmp_path):
     changed(model, bilm=bilm | {"path": f"tfhub:{tmp_path}"})
     with pytest.raises(InputError, match="a TF-Hub module, which is a program. Name it yourself"):
         Predictor.load(model)
+
+
+SECRET = "a private line\nand another\n"
+
+
+@pytest.mark.parametrize("place", ["private", "/dev/zero", "pipe"])
+@pytest.mark.parametrize("name", ["model.json", "words.txt", "tagger.weights.h5", "confidence.json", "bilm/weights.hdf5"])
+def test_a_link_of_a_model_directory_shows_and_stops_nothing(model, tmp_path, name, place):
+    (tmp_path / "private").write_text(SECRET)
+    os.mkfifo(tmp_path / "pipe")
+    (model / name).unlink()
+    (model / name).symlink_to(tmp_path / place)
+    with pytest.raises(InputError) as error:
+        Predictor.load(model)
+    assert "private line" not in str(error.value)
+
+
+@pytest.mark.parametrize("path", ["{0}/private", "{0}/model/../private", "/dev/zero", "{0}/pipe"])
+def test_a_path_of_a_model_directory_shows_and_stops_nothing(model, tmp_path, path):
+    (tmp_path / "private").write_text(SECRET)
+    os.mkfifo(tmp_path / "pipe")
+    for more in ({}, {"sha256": "0" * 64}):
+        changed(model, bilm={"width": 10, "n_layers": 3, "path": path.format(tmp_path)} | more)
+        with pytest.raises((InputError, OSError)) as error:
+            Predictor.load(model)
+        assert "private line" not in str(error.value)
+
+
+def test_a_model_directory_of_links_is_as_good_as_one_of_files(model, tmp_path):
+    """As Hugging Face's cache holds it."""
+    (tmp_path / "links" / "bilm").mkdir(parents=True)
+    for path in model.rglob("*.*"):
+        if path.is_file():
+            (tmp_path / "links" / path.relative_to(model)).symlink_to(path)
+    sentences = [["Ada", "left", "Oslo"]]
+    assert Predictor.load(tmp_path / "links").tag_sentences(sentences) == Predictor.load(model).tag_sentences(sentences)
 
 
 def test_tagger_weights_lead_nowhere_else(model):
