@@ -37,7 +37,8 @@ OF_THE_MACHINE = {*SIDES, "elmo", "output", "cache_dir", "tensorboard"}  # in a 
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "no ELMo": {"elmo": NO_ELMO},
-    "ELMo alone": {"token_vectors": False},
+    "no word vectors": {"word_vectors": "none"},
+    "ELMo alone": {"token_vectors": False, "word_vectors": "none"},
     "softmax": {"head": "softmax"},
     "lower layers": {"layers": (0, 1)},
     "output mix": {"output_mix": True},
@@ -116,7 +117,7 @@ def _train(args, row, files, parts, gathered, console) -> dict[str, Any]:
 
     given = {name: json_value(value) for name, _, value in (one.partition("=") for one in args.option)}
     config = TrainConfig.from_dict({"elmo": args.elmo, "seed": row["seed"], **files} | given | VARIANTS[row["variant"]])
-    place = (row["set"], config.elmo, config.train_bilm, config.layers)
+    place = (row["set"], config.elmo, config.train_bilm, config.layers, config.word_vectors_path)
     if place not in gathered:
         gathered.clear()  # activations of one set at a time
         gathered[place] = experiment.gather(config, *parts, console)

@@ -27,7 +27,7 @@ from ner_elmo.config import NO_ELMO, TrainConfig
 from ner_elmo.gazetteers import Gazetteers
 from ner_elmo.model_directory import DESCRIPTION, FORMAT, describe, require_ordinary
 from ner_elmo.tagger import Tagger, build_tagger
-from ner_elmo.word_vectors import WordVectors
+from ner_elmo.word_vectors import WORD_VECTORS, WordVectors
 
 WORDS = "words.txt"
 HDF5_GROUPS = 2**20  # bytes, far more than the groups and names of a tagger take
@@ -84,7 +84,7 @@ def read_features(directory: Path, bilm: BiLM | None, casing: bool) -> Features:
     return Features(
         bilm,
         Words(read_lines(directory / WORDS)) if (directory / WORDS).is_file() else None,
-        word_vectors=WordVectors.of_directory(directory) if (directory / "word_vectors.npy").is_file() else None,
+        word_vectors=WordVectors.of_directory(directory) if (directory / WORD_VECTORS).is_file() else None,
         casing=casing,
         gazetteers=Gazetteers.of_directory(directory) if (directory / "gazetteers").is_dir() else None,
     )

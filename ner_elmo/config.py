@@ -20,7 +20,8 @@ HERE = Path(__file__).resolve().parent
 DATA = HERE / "data" if (HERE / "data").is_dir() else HERE.parent / "data"  # installed, or in a checkout
 BUNDLED_BILM = DATA / "bilm"
 SAMPLE = DATA / "sample"
-NO_ELMO = "none"
+NO_ELMO = NO_VECTORS = "none"
+AUTO = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +72,9 @@ class TrainConfig:
     )
     word_dim: int = option(100, "width of the learned word vectors (Lample et al. 2016)")
     word_vectors: str | None = option(
-        None,
+        AUTO,
         "ready word vectors to read as well: a file in GloVe's, word2vec's or fastText's text format, plain, .gz or .xz, or "
-        "the directory of a biLM that was trained here (of its softmax)",
+        "the directory of a biLM that was trained here: those of its softmax; auto: those of --elmo where it has some; none",
     )
     word_vectors_max: int = option(200_000, "words of that file that are read, from its beginning")
     casing: bool = option(False, "a learned vector of how a token is written (Collobert et al. 2011)")
@@ -122,7 +123,7 @@ class TrainConfig:
         require(self.clip_norm > 0, "clip_norm must be above 0", self.clip_norm)
         require(0 <= self.cache_size < math.inf, "cache_size must be a number of GB, at least 0", self.cache_size)
         require(self.l2 >= 0, "l2 must be at least 0", self.l2)
-        reads = self.token_vectors or self.word_vectors or self.elmo != NO_ELMO
+        reads = self.token_vectors or self.word_vectors_path or self.elmo != NO_ELMO
         require(bool(reads), "without token_vectors and word_vectors there must be a biLM", "elmo='none'")
         require(not (self.train_bilm and self.elmo == NO_ELMO), "train_bilm needs a biLM", "elmo='none'")
         require(self.include_bilm or not self.train_bilm, "a fine-tuned biLM is nowhere else: include_bilm", False)
@@ -132,6 +133,16 @@ class TrainConfig:
     def top_layer(self) -> int | None:
         """The highest layer of the biLM that the mix uses; None: all."""
         return max(self.layers) if self.layers else None
+
+    @property
+    def word_vectors_path(self) -> str | None:
+        """The file or directory that word vectors are read from; None: there are none."""
+        if self.word_vectors != AUTO:
+            return None if self.word_vectors == NO_VECTORS else self.word_vectors
+        elmo = Path(self.elmo)
+        directory = elmo.parent if elmo.name == "weights.hdf5" else elmo
+        has_some = all((directory / name).is_file() for name in ("weights.hdf5", "softmax.hdf5", "vocab.txt"))
+        return str(directory) if has_some else None
 
     @property
     def files(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:

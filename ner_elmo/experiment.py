@@ -88,9 +88,9 @@ def gather(
     material = Material(train, dev, test, types_of(train))
     if config.gazetteer:
         material = replace(material, gazetteers=read_gazetteers(config.gazetteer, config.lang))
-    if config.word_vectors:
+    if path := config.word_vectors_path:
         with progress("word vectors", console) as step:
-            vectors = read_word_vectors(config.word_vectors, config.word_vectors_max, step)
+            vectors = read_word_vectors(path, config.word_vectors_max, step)
         report.word_vectors_summary(vectors, train, console)
         material = replace(material, word_vectors=vectors)
     bilm = load(config)

@@ -18,6 +18,7 @@ from biLM.files import read_lines
 from biLM.progress import Report
 from biLM.trained import output_vectors
 
+WORD_VECTORS = "word_vectors.npy"  # in a model directory
 MOST = 65504  # what float16 can hold
 SPREAD = 0.4  # standard deviation of a biLM's word vectors once they are scaled; about that of GloVe's
 _REPORT_EVERY = 10_000  # lines
@@ -50,18 +51,18 @@ class WordVectors:
 
     def _row(self, token: str) -> int:
         """-1 where there is none."""
-        spellings = token, token.lower(), token.capitalize()
+        spellings = token, token.lower(), token[:1].upper() + token[1:].lower()
         return next((self.row_of[one] for one in spellings if one in self.row_of), -1)
 
     def write(self, directory: Path) -> None:
         """Writes word_vectors.txt, the words, and word_vectors.npy."""
         (directory / "word_vectors.txt").write_text("".join(word + "\n" for word in self.words), encoding="utf-8")
-        np.save(directory / "word_vectors.npy", self.table)
+        np.save(directory / WORD_VECTORS, self.table)
 
     @classmethod
     def of_directory(cls, directory: Path) -> WordVectors:
         words = read_lines(directory / "word_vectors.txt")
-        path = directory / "word_vectors.npy"
+        path = directory / WORD_VECTORS
         try:
             table = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped: a shape that the file cannot hold is an error
         except (ValueError, EOFError) as error:

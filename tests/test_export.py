@@ -29,11 +29,21 @@ from ner_elmo.tagger import build_tagger
 from ner_elmo.word_vectors import WordVectors
 
 TYPES = ["LOC", "PER"]
-TEXTS = ["Ada Lund left Oslo .", "Oslo", "", "the ferry  from New York to <S> İstanbul was late 😀 !", "x " * 40]
+TEXTS = [
+    "Ada Lund left OSLO .",
+    "the FERRY of YORK york Ferry Élan ßA ǆ",
+    "Oslo",
+    "",
+    "the ferry  from New York to <S> İstanbul was late 😀 !",
+    "x " * 40,
+]
+VECTORS = ["oslo", "York", "Ferry", "élan", "SSa", "i̇stanbul", "ada"]
 WORDS = Words(["ada", "lund", "oslo", "new", "york", ".", "ferry", "i̇stanbul"])
 KINDS = {
     "words": {"elmo": NO_ELMO, "head": "softmax"},
     "both": {"n_blocks": 2, "layers": (0, 1), "initial_state": "zero"},
+    "word vectors": {"word_vectors": "given"},
+    "word vectors alone": {"elmo": NO_ELMO, "token_vectors": False, "word_vectors": "given"},
 }
 EVERYTHING = {"output_mix": True, "casing": True, "word_vectors": "given", "gazetteer": ("LOC=given",)}
 
@@ -43,11 +53,13 @@ def model(request, small_weights, tmp_path_factory):
     """The directory of a random tagger that finds much, and the tagger."""
     kind, options = request.param
     config = TrainConfig(**{"elmo": str(small_weights), "hidden_size": 6, "word_dim": 4} | options)
-    bilm = load_bilm(small_weights, initial_state="zero", top_layer=config.top_layer) if kind != "words" else None
-    features = Features(bilm, WORDS)
-    if config.casing:
-        vectors, names = WordVectors(["oslo", "York"], np.eye(2)), Gazetteers({"LOC": [("New", "York"), ("Oslo",)]})
-        features = Features(bilm, WORDS, word_vectors=vectors, casing=True, gazetteers=names)
+    bilm = None
+    if config.elmo != NO_ELMO:
+        bilm = load_bilm(small_weights, initial_state="zero", top_layer=config.top_layer)
+    names = Gazetteers({"LOC": [("New", "York"), ("Oslo",)]}) if config.gazetteer else None
+    vectors = WordVectors(VECTORS, np.eye(len(VECTORS))) if config.word_vectors == "given" else None
+    words = WORDS if config.token_vectors else None
+    features = Features(bilm, words, word_vectors=vectors, casing=config.casing, gazetteers=names)
     tagger = build_tagger(config, TYPES, **features.sizes)
     rng = np.random.default_rng(1)
     tagger.set_weights(
@@ -124,7 +136,7 @@ def test_onnx_runtime_finds_the_same(model, tmp_path, capsys):
     with pytest.raises(InputError, match="is no exported tagger, tagger.json is missing"):
         OnnxTagger.load(tmp_path)
     if says["bilm"]:
-        with pytest.raises(InputError, match=r"onnx: needs a biLM like {'width': 10, 'n_layers': 2}. Received: None"):
+        with pytest.raises(InputError, match=f"onnx: needs a biLM like {says['bilm']}. Received: None"):
             OnnxTagger.load(tmp_path / "onnx")
 
 

@@ -112,7 +112,7 @@ def test_a_step_moves_every_trainable_weight(eager, changes):
     config = small(**changes)
     elmo = config.elmo != "none"
     tokens = [s.tokens for s in SENTENCES[:4]]
-    vectors = WordVectors(["oslo", "turin"], np.eye(2)) if config.word_vectors else None
+    vectors = WordVectors(["oslo", "turin"], np.eye(2)) if config.word_vectors == "given" else None
     features = Features.of(config, tokens, None, vectors, Gazetteers(NAMES) if config.gazetteer else None)
     tagger = build_tagger(config, TYPES, **features.sizes | {"width": 10 if elmo else 0, "n_layers": 3})
     inputs = features.batch(tokens)
@@ -147,7 +147,7 @@ def test_twenty_sentences_are_learned_by_heart_and_predicted_alike_everywhere(bi
     if bilm and not config.train_bilm:
         activations = (Cache(tmp_path, 10**8).activations(bilm, tokens),) * 2
     others = {}
-    if config.word_vectors:
+    if config.word_vectors == "given":
         others = {"word_vectors": WordVectors(["oslo", "York"], np.eye(2)), "gazetteers": Gazetteers(NAMES)}
     trained = train(config, bilm, activations, **others)
     assert trained.best.dev.f1 == 1.0

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from biLM import InputError
 from ner_elmo import casing
-from ner_elmo.config import BUNDLED_BILM
+from ner_elmo.config import BUNDLED_BILM, TrainConfig
 from ner_elmo.gazetteers import Gazetteers, read_gazetteers
 from ner_elmo.word_vectors import WordVectors, read_word_vectors
 
@@ -87,6 +87,20 @@ def test_vectors_of_the_bundled_bilm_know_places_from_days():
     cities, days = (found.vectors(words) for words in (["Paris", "London", "Berlin"], ["Monday", "Friday", "Tuesday"]))
     cities, days = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (cities, days))
     assert min((cities @ cities.T).min(), (days @ days.T).min()) > (cities @ days.T).max()
+
+
+def test_auto_is_the_softmax_that_lies_beside_the_weights(tmp_path):
+    assert TrainConfig().word_vectors_path == str(BUNDLED_BILM)
+    assert TrainConfig(elmo=str(BUNDLED_BILM / "weights.hdf5")).word_vectors_path == str(BUNDLED_BILM)
+    for changes in ({"word_vectors": "none"}, {"word_vectors": None}, {"elmo": "none"}, {"elmo": "tfhub:google/elmo/3"}):
+        assert TrainConfig(**changes).word_vectors_path is None
+    for name in ("weights.hdf5", "softmax.hdf5", "other.hdf5"):
+        (tmp_path / name).touch()
+    assert TrainConfig(elmo=str(tmp_path)).word_vectors_path is None  # a softmax, but no words
+    (tmp_path / "vocab.txt").touch()
+    assert TrainConfig(elmo=str(tmp_path)).word_vectors_path == str(tmp_path)
+    assert TrainConfig(elmo=str(tmp_path / "other.hdf5")).word_vectors_path is None  # of other weights
+    assert TrainConfig(elmo=str(tmp_path), word_vectors="v.txt").word_vectors_path == "v.txt"
 
 
 def test_casing():

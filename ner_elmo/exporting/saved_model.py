@@ -16,11 +16,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from biLM.characters import N_FIXED_ROWS
 from biLM.errors import InputError
 from biLM.files import whole_directory
 from biLM.graph import TokenReader, encode, lookup_table, mask_of, place
 from biLM.tfhub import HubBiLM
-from ner_elmo.batching import UNKNOWN_WORD, Words
+from ner_elmo.batching import UNKNOWN_WORD, Features
 from ner_elmo.entities import tags_of
 from ner_elmo.exporting.check import check, sample_sentences
 from ner_elmo.exporting.graph_decoding import Tables, decode
@@ -40,19 +41,18 @@ class ServingModule(tf.Module):
         read_bilm = TokenReader(bilm) if bilm is not None else None
         if read_bilm is not None and read_bilm.table is not None:
             self.lookups.append(read_bilm.table)
-        words = _word_table(features.words) if features.words is not None else None
-        if words is not None:
-            self.lookups.append(words)
+        read_tokens = TokenInputs(features)
+        self.lookups += read_tokens.tables
         models = [model for model in (bilm, network) if model is not None]
-        self.kept = [variable.value for model in models for variable in model.variables]
+        self.kept = [variable.value for model in models for variable in model.variables] + read_tokens.variables
 
         def emissions(tokens, lengths):
             mask = mask_of(tokens, lengths)
             inputs = {"mask": mask}
             if read_bilm is not None:
                 inputs["activations"] = bilm(read_bilm(tokens, lengths))["activations"]
-            if words is not None:
-                inputs["tokens"] = _token_inputs(tokens, mask, words)
+            if read_tokens.tables:
+                inputs["tokens"] = read_tokens(tokens, mask)
             return network(inputs)
 
         self._emissions = emissions
@@ -72,33 +72,64 @@ class ServingModule(tf.Module):
         return self.tokens(tokens, tf.cast(split.row_lengths(), tf.int32)) | {"tokens": tokens}
 
 
-def _word_table(words: Words) -> tf.lookup.StaticHashTable:
-    return lookup_table(words.id_of, UNKNOWN_WORD)
+class TokenInputs:
+    """The input of `TokenEmbedding`, as `ner_elmo.batching.Prepared` makes it: of learned and of ready vectors.
+
+    tables, variables: what its owner must keep.
+    """
+
+    def __init__(self, features: Features):
+        self.words = self.rows = None
+        self.tables, self.variables = [], []
+        if features.words is not None:
+            self.words = lookup_table(features.words.id_of, UNKNOWN_WORD)
+            self.tables.append(self.words)
+        if (vectors := features.word_vectors) is not None:
+            self.rows = lookup_table({word: row + 1 for word, row in vectors.row_of.items()}, 0)
+            self.vectors = tf.Variable(np.pad(vectors.table, [(1, 0), (0, 0)]), trainable=False)  # row 0: no vector
+            self.tables.append(self.rows)
+            self.variables.append(self.vectors)
+
+    def __call__(self, tokens: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
+        """tokens (B, T), mask (B, T) -> `token_index` (B, T), and of distinct tokens `characters`, `words` and `vectors`."""
+        found, index = place(tokens, mask)
+        inputs = {"token_index": index}
+        lower = tf.strings.lower(found, encoding="utf-8")
+        if self.words is not None:
+            inputs["characters"] = encode(found, TOKEN_CHARACTERS.max_characters_per_token, TOKEN_CHARACTERS.widest)
+            inputs["words"] = _after_marks(self.words.lookup(lower))
+        if self.rows is not None:
+            row = self.rows.lookup(found)
+            for spelling in (lower, _capitalised(found)):
+                row = tf.where(row > 0, row, self.rows.lookup(spelling))
+            inputs["vectors"] = _after_marks(tf.cast(tf.gather(self.vectors, row), tf.float32))
+        return inputs
 
 
-def _token_inputs(tokens: tf.Tensor, mask: tf.Tensor, words: tf.lookup.StaticHashTable) -> dict[str, tf.Tensor]:
-    """The input of the learned vectors, as `ner_elmo.batching.Prepared` makes it."""
-    found, index = place(tokens, mask)
-    ids = words.lookup(tf.strings.lower(found, encoding="utf-8"))
-    characters = encode(found, TOKEN_CHARACTERS.max_characters_per_token, TOKEN_CHARACTERS.widest)
-    return {"characters": characters, "words": tf.pad(ids, [[3, 0]]), "token_index": index}
+def _capitalised(tokens: tf.Tensor) -> tf.Tensor:
+    first = tf.strings.substr(tokens, 0, 1, unit="UTF8_CHAR")
+    rest = tf.strings.substr(tokens, tf.strings.length(first), tf.strings.length(tokens))
+    return tf.strings.upper(first, encoding="utf-8") + tf.strings.lower(rest, encoding="utf-8")
+
+
+def _after_marks(rows: tf.Tensor) -> tf.Tensor:
+    return tf.pad(rows, [[N_FIXED_ROWS, 0], *[[0, 0]] * (rows.shape.rank - 1)])
 
 
 def export_saved_model(tagger: Predictor, directory: Path) -> int:
     """Writes the SavedModel, reads it back and compares it with the tagger; it appears whole and right, or not at all.
 
     Returns how many sentences were compared. Raises: InputError where the directory holds something, for a tagger on a
-    TF-Hub module or with word vectors, casing or lists of names, and on another backend than TensorFlow.
+    TF-Hub module or with casing or lists of names, and on another backend than TensorFlow.
     """
     if keras.backend.backend() != "tensorflow":
         raise InputError(f"a SavedModel is made on TensorFlow. Received: KERAS_BACKEND={keras.backend.backend()}.")
     if isinstance(tagger.features.bilm, HubBiLM):
         raise InputError("a tagger on a TF-Hub module cannot be put into a SavedModel. Train one on weights.")
     features = tagger.features
-    if features.word_vectors is not None or features.casing or features.gazetteers is not None:
+    if features.casing or features.gazetteers is not None:
         raise InputError(
-            "a tagger with --word-vectors, --casing or --gazetteer cannot be put into a SavedModel. Export it as ONNX, or "
-            "train one without."
+            "a tagger with --casing or --gazetteer cannot be put into a SavedModel. Export it as ONNX, or train one without."
         )
     module = ServingModule(tagger)
     with whole_directory(directory) as partial:

@@ -23,6 +23,7 @@ from ner_elmo.reporting.intervals import Intervals, bootstrap
 from ner_elmo.reporting.judged import Judged, evaluation_of
 from ner_elmo.reporting.matches import Matches, matches
 from ner_elmo.reporting.mistakes import Confusion, Mistake, confusion, mistakes, worst
+from ner_elmo.word_vectors import WORD_VECTORS
 
 if TYPE_CHECKING:
     from ner_elmo.training import Trained
@@ -141,7 +142,8 @@ def _report(
     directory: Path, training: TrainingRecord | None, data: tuple[FileSummary, ...], judged: Sequence[Judged]
 ) -> ReportData:
     description = describe(directory)
-    weights = {path.relative_to(directory).as_posix(): str(sha256_of(path)) for path in sorted(directory.rglob("*.h*5"))}
+    files = [*directory.rglob("*.h*5"), *directory.glob(WORD_VECTORS)]
+    weights = {path.relative_to(directory).as_posix(): str(sha256_of(path)) for path in sorted(files)}
     if "path" in description.get("bilm", {}):
         weights[f"{description['bilm']['path']} (fingerprint)"] = description["bilm"]["fingerprint"]
     return ReportData(

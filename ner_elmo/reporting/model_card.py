@@ -13,6 +13,7 @@ from ner_elmo.metrics import Score
 from ner_elmo.reporting.data import ReportData
 from ner_elmo.reporting.intervals import Interval, ScoreIntervals
 from ner_elmo.reporting.page import percent, short, template
+from ner_elmo.word_vectors import WORD_VECTORS
 
 CARD = "README.md"
 # said elsewhere in the card, or of the machine it was trained on
@@ -36,7 +37,7 @@ def card(report: ReportData) -> str:
         front_matter=srsly.yaml_dumps(front_matter(report)),
         micro=report.test.scores.strict,
         types=sorted({_cell(kind) for file in report.data if file.role == "train" for kind in file.entities}),
-        ways=_reads(config),
+        ways=_reads(report),
         head="a CRF" if config["head"] == "crf" else "a softmax",
         test_files=", ".join(f"`{short(file.path)}`" for file in tests),
         n_sentences=sum(file.sentences for file in tests),
@@ -86,11 +87,12 @@ def dataset_name(report: ReportData) -> str:
     return path.absolute().parent.name or path.stem
 
 
-def _reads(config: dict[str, Any]) -> str:
+def _reads(report: ReportData) -> str:
+    config = report.config
     parts = {
         "a scalar mix of the layers of a biLM (ELMo)": config["elmo"] != NO_ELMO,
         "learned word and character vectors": config["token_vectors"],
-        "ready word vectors": config["word_vectors"],
+        "ready word vectors": WORD_VECTORS in report.weights,
         "a vector of the casing": config["casing"],
         "lists of known names": config["gazetteer"],
     }
