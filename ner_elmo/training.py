@@ -100,6 +100,7 @@ def train_tagger(
             raise
         trained.interrupted = True
     tagger.set_weights(best_weights)
+    tagger.optimizer = None  # Keras would write its slots, twice the weights, into every file of them
     if config.train_bilm:
         trained.tagger, trained.features = _frozen(tagger, config, types, features), replace(features, fine_tuned=False)
     return trained
