@@ -41,8 +41,7 @@ VECTORS = ["oslo", "York", "Ferry", "élan", "SSa", "i̇stanbul", "ada"]
 WORDS = Words(["ada", "lund", "oslo", "new", "york", ".", "ferry", "i̇stanbul"])
 KINDS = {
     "words": {"elmo": NO_ELMO, "head": "softmax"},
-    "both": {"n_blocks": 2, "layers": (0, 1), "initial_state": "zero"},
-    "word vectors": {"word_vectors": "given"},
+    "both": {"n_blocks": 2, "layers": (0, 1), "initial_state": "zero", "word_vectors": "given"},
     "word vectors alone": {"elmo": NO_ELMO, "token_vectors": False, "word_vectors": "given"},
 }
 EVERYTHING = {"output_mix": True, "casing": True, "word_vectors": "given", "gazetteer": ("LOC=given",)}

@@ -105,7 +105,7 @@ def process_of(*command):
             yield process
         finally:
             process.kill()
-    end = time.monotonic() + 60
+    end = time.monotonic() + 600
     while "ray::Worker" in "".join(processes_of(mark).values()):  # those of a killed command need a moment to notice
         assert time.monotonic() < end
         time.sleep(0.1)
@@ -137,7 +137,7 @@ def run(*arguments) -> tuple[int, str, str]:
 
 
 def finished(process: subprocess.Popen) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=1200)
     return process.returncode, out, err
 
 
@@ -151,7 +151,7 @@ def _mark(out, shard):
 
 def wait_for_more(out, process, more: int):
     """Until some more shards are there than now, and not all."""
-    before, end = len(shards(out)), time.monotonic() + 240
+    before, end = len(shards(out)), time.monotonic() + 1200
     while len(shards(out)) < before + more:
         assert process.poll() is None, finished(process)
         assert time.monotonic() < end
@@ -244,7 +244,7 @@ def test_from_an_object_store_to_an_object_store(model, source, expected, tmp_pa
         wrong = ("--field", "body", "--actors", "1")
         code, stdout, stderr = run(model, store.address("bucket/other"), store.address("bucket/wrong"), *wrong)
         assert (code, stdout) == (2, ""), stderr
-        assert stderr.splitlines() == [
+        assert stderr.splitlines()[-1:] == [  # on a busy machine, after a line of progress
             "ner_elmo scale: error: s3://bucket/other/e.parquet:1: must hold the text under body. Received the keys: id, "
             "text. Name it: --field."
         ]
