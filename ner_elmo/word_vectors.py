@@ -102,7 +102,10 @@ def read_word_vectors(path: str | Path, max_words: int, report: Report = lambda 
 
 def _of_bilm(directory: Path, max_words: int) -> WordVectors:
     """`(W - mean of W) / standard deviation of W * SPREAD`: W (V, P) is the softmax of the biLM in a directory."""
-    words, kernel = output_vectors(directory)
+    try:
+        words, kernel = output_vectors(directory)
+    except InputError as error:
+        raise InputError(f"{error} To train without word vectors: --word-vectors none.") from error
     table = kernel[:max_words] - kernel[:max_words].mean(axis=0)
     return WordVectors(words[:max_words], table * (SPREAD / max(float(table.std()), 1e-6)))
 

@@ -107,6 +107,7 @@ class TokenInputs:
 
 
 def _capitalised(tokens: tf.Tensor) -> tf.Tensor:
+    """The third spelling that `WordVectors` looks for."""
     first = tf.strings.substr(tokens, 0, 1, unit="UTF8_CHAR")
     rest = tf.strings.substr(tokens, tf.strings.length(first), tf.strings.length(tokens))
     return tf.strings.upper(first, encoding="utf-8") + tf.strings.lower(rest, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Damaged or harmful model directories: one line names the file, before memory is filled or an answer is given."""
+"""Model directories, damaged or harmful: one line names the file, before memory is filled or an answer is given."""
 
 import json
 import shutil
@@ -24,6 +24,11 @@ def model(small_model, tmp_path):
 def configured(model, **changes):
     description = json.loads((model / "model.json").read_text())
     (model / "model.json").write_text(json.dumps(description | {"config": description["config"] | changes}))
+
+
+def test_the_weights_of_a_trained_tagger_are_no_more_than_weights(model):
+    with h5py.File(model / "tagger.weights.h5") as file:
+        assert "head" in file and "optimizer" not in file
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
