@@ -24,7 +24,7 @@ from ner_elmo.cache import Activations, Cache
 from ner_elmo.confidence import learn_confidence
 from ner_elmo.config import NO_ELMO, TrainConfig
 from ner_elmo.gazetteers import Gazetteers, read_gazetteers
-from ner_elmo.metrics import Evaluation
+from ner_elmo.metrics import Evaluation, RunScore
 from ner_elmo.model_directory import write_history, write_scores
 from ner_elmo.predictor import Predictor
 from ner_elmo.readers import Sentence, types_of
@@ -69,16 +69,6 @@ class Outcome:
     @property
     def dev_f1(self) -> float:
         return self.trained.best.dev.f1
-
-
-@dataclass(frozen=True)
-class Result:
-    """Strict micro F1 of one of several runs on dev and test; sentences: that it was trained on, where runs differ in it."""
-
-    name: str
-    dev_f1: float
-    test_f1: float
-    sentences: int | None = None
 
 
 def gather(
@@ -139,7 +129,7 @@ def run(config: TrainConfig, material: Material, console: Console) -> Outcome:
     return Outcome(config, trained, tagger, judged, evaluation_of(judged))
 
 
-def run_seeds(config: TrainConfig, material: Material, console: Console) -> tuple[Outcome, list[Result]]:
+def run_seeds(config: TrainConfig, material: Material, console: Console) -> tuple[Outcome, list[RunScore]]:
     """Trains with `config.seeds` seeds, from `config.seed` on; returns the outcome that is best on dev, and all results."""
     best: Outcome | None = None
     results = []
@@ -153,7 +143,7 @@ def run_seeds(config: TrainConfig, material: Material, console: Console) -> tupl
             if best is None:
                 raise
             break
-        results.append(Result(f"seed {seed}", outcome.dev_f1, outcome.evaluation.strict.f1))
+        results.append(RunScore(f"seed {seed}", outcome.dev_f1, outcome.evaluation.strict.f1))
         if best is None or outcome.dev_f1 > best.dev_f1:
             best = outcome
         if outcome.trained.interrupted:
@@ -176,17 +166,17 @@ def save(output: Path, outcome: Outcome) -> None:
         write_history(partial, [epoch.figures for epoch in trained.epochs])
 
 
-def learning_curve(config: TrainConfig, material: Material, full: Outcome, console: Console) -> list[Result]:
+def learning_curve(config: TrainConfig, material: Material, full: Outcome, console: Console) -> list[RunScore]:
     """Scores with 10, 25, 50 and 100 % of the labels; the last is the training that was done already."""
     results = []
     for share in SHARES[:-1]:
         part = unchanged(config, material).part(share, config.seed)
         console.print(f"learning curve: {share:.0%} of the training sentences, {len(part.train):,}")
         outcome = run(replace(full.config, tensorboard=None), part, console)
-        results.append(Result(f"{share:.0%}", outcome.dev_f1, outcome.evaluation.strict.f1, len(part.train)))
+        results.append(RunScore(f"{share:.0%}", outcome.dev_f1, outcome.evaluation.strict.f1, len(part.train)))
         if outcome.trained.interrupted:
             break
-    return [*results, Result("100%", full.dev_f1, full.evaluation.strict.f1, len(material.train))]
+    return [*results, RunScore("100%", full.dev_f1, full.evaluation.strict.f1, len(material.train))]
 
 
 def unchanged(config: TrainConfig, material: Material) -> Material:

@@ -36,6 +36,16 @@ class Evaluation:
     signature: str
 
 
+@dataclass(frozen=True)
+class RunScore:
+    """Strict micro F1 of one of several runs on dev and test; sentences: that it was trained on, where runs differ in it."""
+
+    name: str
+    dev_f1: float
+    test_f1: float
+    sentences: int | None = None
+
+
 def evaluate(gold: Sequence[Sequence[Span]], predicted: Sequence[Sequence[Span]], lengths: Sequence[int]) -> Evaluation:
     """Scores predicted spans against gold spans, sentence by sentence; `lengths` are the sentences' tokens.
 

@@ -12,12 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from biLM.errors import InputError
-from ner_elmo.metrics import Evaluation, Score
+from ner_elmo.metrics import Evaluation, RunScore, Score
 from ner_elmo.readers import Sentence, types_of
 
 if TYPE_CHECKING:
     from ner_elmo.cache import Found
-    from ner_elmo.experiment import Result
     from ner_elmo.training import Epoch
     from ner_elmo.word_vectors import WordVectors
 
@@ -105,7 +104,7 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     console.print(evaluation.signature, style="dim", highlight=False)
 
 
-def print_results(results: Sequence[Result], console: Console) -> None:
+def print_results(results: Sequence[RunScore], console: Console) -> None:
     """Dev and test F1 of several runs, in percent."""
     table = Table(box=None, pad_edge=False)
     for name in ("run", "sentences", "dev F1", "test F1"):
@@ -116,7 +115,7 @@ def print_results(results: Sequence[Result], console: Console) -> None:
     console.print(table)
 
 
-def seeds_line(results: Sequence[Result]) -> str:
+def seeds_line(results: Sequence[RunScore]) -> str:
     """Mean and standard deviation (of a sample) over seeds, such as `dev F1 90.12 +- 0.20, test F1 86.40 +- 0.31`."""
     parts = []
     for name in ("dev", "test"):
@@ -126,7 +125,7 @@ def seeds_line(results: Sequence[Result]) -> str:
     return f"{', '.join(parts)} over {len(results)} seeds"
 
 
-def curve_line(results: Sequence[Result]) -> str:
+def curve_line(results: Sequence[RunScore]) -> str:
     """What the last doubling of the labels brought."""
     half, full = results[-2:]
     change = f"from {half.name} to {full.name} of the labels test F1 {{}} by {abs(100 * (full.test_f1 - half.test_f1)):.2f}"

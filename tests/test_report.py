@@ -18,7 +18,7 @@ from test_report_numbers import SOME, judged
 from biLM import InputError
 from ner_elmo.config import TrainConfig
 from ner_elmo.entities import Span
-from ner_elmo.experiment import Result
+from ner_elmo.metrics import RunScore
 from ner_elmo.report import curve_line, seeds_line
 from ner_elmo.reporting.data import (
     EpochRow,
@@ -120,7 +120,7 @@ def test_what_stands_in_the_data_is_shown_as_text():
 
 
 def test_lines_over_several_runs_say_what_they_hold():
-    runs = [Result(name, dev, test, 10) for name, dev, test in (("50%", 0.5, 0.4), ("100%", 0.7, 0.45), ("x", 0.6, 0.43))]
+    runs = [RunScore(name, dev, test, 10) for name, dev, test in (("50%", 0.5, 0.4), ("100%", 0.7, 0.45), ("x", 0.6, 0.43))]
     assert seeds_line(runs[:2]) == "dev F1 60.00 +- 14.14, test F1 42.50 +- 3.54 over 2 seeds"
     assert curve_line(runs[:2]).startswith("from 50% to 100% of the labels test F1 rose by 5.00: twice as many may bring")
     assert curve_line(runs[1:]).startswith("from 100% to x of the labels test F1 fell by 2.00: more of the same labels")
