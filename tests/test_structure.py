@@ -53,12 +53,12 @@ LEVELS = {
         ["alignment"],
         ["readers", "cleaning", "reading_flags", "inputs", "pages"],
         ["model_directory", "crf", "elmo", "marginals"],
-        ["reporting", "tagger"],
+        ["tagger"],
         ["batching", "devices"],
         ["cache"],
-        ["bundle", "training", "report", "crf_baseline"],
-        ["predictor", "suspects"],
-        ["output"],
+        ["bundle", "training", "crf_baseline"],
+        ["predictor", "report"],
+        ["output", "suspects", "reporting"],
         ["checks", "experiment", "exporting", "scaling", "serving", "spacy_component", "projector"],
         ["estimator", "search"],
         [
@@ -111,10 +111,10 @@ def files_of(package: str) -> dict[str, list[Path]]:
 
 
 def imports_of(path: Path, package: str) -> set[str]:
-    """Modules of the package that a file imports at its top level."""
+    """Modules of the package that a file imports: on top, in a function that loads late, or for a type."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     found = set()
-    for node in tree.body:
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(package + "."):
             found.add(node.module.removeprefix(package + ".").split(".")[0])
         elif isinstance(node, ast.ImportFrom) and node.module == package:
