@@ -71,6 +71,9 @@ class TrainConfig:
         True, "learned word and character vectors beside ELMo (Peters et al. 2018 put it beside such)"
     )
     word_dim: int = option(100, "width of the learned word vectors (Lample et al. 2016)")
+    word_dropout: float = option(
+        0.1, "share of the words of a batch that training takes for unknown ones, so that unknown ones are learned too"
+    )
     word_vectors: str | None = option(
         AUTO,
         "ready word vectors to read as well: a file in GloVe's, word2vec's or fastText's text format, plain, .gz or .xz, or "
@@ -113,6 +116,7 @@ class TrainConfig:
         require(0 <= self.seed < 2**32, f"seed must be from 0 to {2**32 - 1}", self.seed)
         require(self.columns is None or len(self.columns) == 2, "columns must be two numbers", self.columns)
         require(0 <= self.dropout < 1, "dropout must be at least 0 and below 1", self.dropout)
+        require(0 <= self.word_dropout < 1, "word_dropout must be at least 0 and below 1", self.word_dropout)
         require(self.learning_rate > 0, "learning_rate must be above 0", self.learning_rate)
         require(self.bilm_learning_rate > 0, "bilm_learning_rate must be above 0", self.bilm_learning_rate)
         require(self.batch_tokens is None or self.batch_tokens >= 1, "batch_tokens must be at least 1", self.batch_tokens)

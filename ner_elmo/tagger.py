@@ -117,7 +117,8 @@ class TokenEmbedding(keras.layers.Layer):
 
     Call: `token_index` (B, T) and, of each distinct token once, those it was made for of `words` (U,), `characters`
         (U, C), `casing` (U,) and `vectors` (U, W) -> (B, T, width).
-    In training words become unknown (id 1) with `word_dropout`, so that the unknown word is learned too.
+    In training distinct tokens become unknown with `word_dropout`: word 1, and a ready vector of zeros, which is what a word
+    has that is in no table. Where the biLM's text holds the training sentences, training would meet no such word otherwise.
     """
 
     def __init__(
@@ -126,7 +127,7 @@ class TokenEmbedding(keras.layers.Layer):
         word_dim: int,
         n_casings: int = 0,
         word_vectors_width: int = 0,
-        word_dropout: float = 0.1,
+        word_dropout: float = 0.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -153,11 +154,13 @@ class TokenEmbedding(keras.layers.Layer):
             self.casing.build((None,))
 
     def call(self, token_index, words=None, characters=None, casing=None, vectors=None, training=False):
+        if training:
+            of_tokens = next(each for each in (words, casing, vectors) if each is not None)
+            kept = keras.random.uniform((ops.shape(of_tokens)[0],), seed=self.seed_generator) >= self.word_dropout
+            words = None if words is None else ops.where(kept, words, 1)
+            vectors = None if vectors is None else ops.where(kept[:, None], vectors, 0.0)
         parts = []
         if self.words is not None:
-            if training:
-                unknown = keras.random.uniform(ops.shape(words), seed=self.seed_generator) < self.word_dropout
-                words = ops.where(unknown, 1, words)
             parts += [self.words(words), self.characters(characters)]
         if self.casing is not None:
             parts.append(self.casing(casing))
@@ -283,7 +286,9 @@ def build_tagger(
         output_elmo = ScalarMix(**mix | {"name": "output_elmo"}) if config.output_mix else None
     embedding = None
     if n_words or n_casings or word_vectors_width:
-        embedding = TokenEmbedding(n_words, config.word_dim, n_casings, word_vectors_width, name="token_embedding")
+        embedding = TokenEmbedding(
+            n_words, config.word_dim, n_casings, word_vectors_width, config.word_dropout, name="token_embedding"
+        )
     network = ResidualBiLSTM(config.hidden_size, config.n_blocks, config.dropout, name="network")
     head = CRF(types, name="head") if config.head == "crf" else SoftmaxHead(types, name="head")
     tagger = Tagger(elmo, embedding, network, head, output_elmo)

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from keras import ops
 
 from biLM import InputError
 from ner_elmo import casing
 from ner_elmo.config import BUNDLED_BILM, TrainConfig
 from ner_elmo.gazetteers import Gazetteers, read_gazetteers
+from ner_elmo.tagger import TokenEmbedding
 from ner_elmo.word_vectors import WordVectors, read_word_vectors
 
 LINES = "the 1 0 0.5\nOslo 0 1 -2\noslo 0 0 1\nthe 9 9 9\n. . . 3 2 1\n"
@@ -145,3 +147,16 @@ def test_names_from_files(tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             read_gazetteers([wanted], "en")
+
+
+def test_in_training_some_tokens_are_unknown_to_both_word_tables():
+    layer = TokenEmbedding(50, 3, word_vectors_width=2, word_dropout=0.25)
+    layer.build()
+    index, words = np.arange(2, 42)[None], np.arange(42, dtype=np.int32)
+    inputs = {"words": words, "characters": np.ones((42, 8), np.int32), "vectors": np.ones((42, 2), np.float32)}
+    table = ops.convert_to_numpy(layer.words.embeddings)
+    used, unknown = (ops.convert_to_numpy(layer(index, **inputs, training=training)) for training in (False, True))
+    assert np.array_equal(used[0, :, :3], table[2:42]) and np.all(used[0, :, -2:] == 1)
+    lost = np.all(unknown[0, :, :3] == table[1], axis=-1)
+    assert 2 <= lost.sum() <= 20
+    assert np.array_equal(unknown[0, :, -1] == 0, lost) and np.array_equal(unknown[0, :, -2] == 0, lost)
