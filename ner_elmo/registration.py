@@ -13,7 +13,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
-MODULES = ("ner_elmo.tagger", "ner_elmo.elmo", "ner_elmo.crf")
+MODULES = ("ner_elmo.tagger", "ner_elmo.lstm", "ner_elmo.elmo", "ner_elmo.crf")
 
 
 class _AfterKeras(MetaPathFinder):

@@ -19,6 +19,7 @@ from biLM.tracing import Axes, NamedInputs, by_name
 from ner_elmo.config import NO_ELMO, TrainConfig
 from ner_elmo.crf import CRF, SoftmaxHead
 from ner_elmo.elmo import ElmoEmbedding, ScalarMix
+from ner_elmo.lstm import LSTM
 
 TOKEN_CHARACTERS = CharCNNOptions(filters=((1, 16), (2, 32), (3, 64), (4, 64)), activation="relu", n_highway=1)
 TOKEN_CHARACTER_DIM = 64
@@ -35,8 +36,8 @@ class BiLSTM(keras.layers.Layer):
     def __init__(self, units: int, **kwargs):
         super().__init__(**kwargs)
         self.units = units
-        self.forward = keras.layers.LSTM(units, return_sequences=True, name="forward")
-        self.backward = keras.layers.LSTM(units, return_sequences=True, name="backward")
+        self.forward = LSTM(units, return_sequences=True, name="forward")
+        self.backward = LSTM(units, return_sequences=True, name="backward")
         self.supports_masking = True
 
     def build(self, input_shape):

@@ -52,7 +52,7 @@ LEVELS = {
         ["formats", "metrics", "decoding", "confidence", "significance"],
         ["alignment"],
         ["readers", "cleaning", "reading_flags", "inputs", "pages"],
-        ["model_directory", "crf", "elmo", "marginals"],
+        ["model_directory", "crf", "elmo", "lstm", "marginals"],
         ["tagger"],
         ["batching", "devices"],
         ["cache"],

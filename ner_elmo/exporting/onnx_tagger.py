@@ -11,7 +11,8 @@ the rest       confidence.json, word_vectors.*, gazetteers/ as in a model direct
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -159,9 +160,22 @@ def _write(tagger: Tagger, example: dict[str, np.ndarray], path: Path) -> None:
         )
         for name, value in example.items()
     }  # fmt: skip
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _known_lstms(tagger):
         warnings.simplefilter("ignore", FutureWarning)  # tf2onnx asks NumPy for names of its first version
         model.export(path, format="onnx", verbose=False, input_signature=[signature], opset_version=OPSET)
+
+
+@contextmanager
+def _known_lstms(tagger: Tagger) -> Iterator[None]:
+    """tf2onnx finds Keras' loop to be ONNX's LSTM, which is faster to run than a loop."""
+    lstms = [lstm for bilstm in tagger.network.bilstms for lstm in (bilstm.forward, bilstm.backward)]
+    for lstm in lstms:
+        lstm.as_keras = True
+    try:
+        yield
+    finally:
+        for lstm in lstms:
+            lstm.as_keras = False
 
 
 def _describe(tagger: Predictor) -> dict[str, Any]:

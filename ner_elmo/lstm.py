@@ -1,0 +1,52 @@
+"""The tagger's LSTM: that of Keras, with as much as possible outside its loop over time."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("ner_elmo")
+class LSTM(keras.layers.LSTM):
+    """`keras.layers.LSTM`, faster to train where cuDNN does not compute it; its weights and numbers are the same.
+
+        i, f, g, o = x_t W + b + h_{t-1} U
+        c_t = sigmoid(f) * c_{t-1} + sigmoid(i) * tanh(g);  h_t = sigmoid(o) * tanh(c_t)
+
+    Keras multiplies by W at every step, and its gradient adds a matrix of W's size to a sum at every step. Here x W + b is
+    one product before the loop, and the gradient of W one after it.
+
+    Arguments: as for `keras.layers.LSTM`; dropout takes its slower way.
+    Attributes: as_keras: True for Keras' own loop, which converters know as an LSTM.
+    Call: x (B, T, D) -> (B, T, units), with `return_sequences`.
+    Source: Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.
+    """
+
+    as_keras = False
+
+    def inner_loop(self, sequences, initial_state, mask, training=False):
+        on_accelerator = not keras.distribution.list_devices()[0].startswith("cpu")
+        if on_accelerator or self.as_keras or self.dropout or self.recurrent_dropout:
+            return super().inner_loop(sequences, initial_state, mask, training=training)
+        loop = keras.layers.RNN(
+            _Recurrence(self.cell), return_sequences=self.return_sequences, go_backwards=self.go_backwards,
+            unroll=self.unroll, zero_output_for_mask=self.zero_output_for_mask, name="loop",
+        )  # fmt: skip
+        products = ops.add(ops.matmul(sequences, self.cell.kernel), self.cell.bias)  # (B, T, 4 * units)
+        return loop.inner_loop(products, initial_state, mask)
+
+
+class _Recurrence:
+    """The rest of a step, with the weights of `cell`: x_t W + b (B, 4 * units), [h, c] (B, units) -> h', [h', c']."""
+
+    def __init__(self, cell: keras.layers.LSTMCell):
+        self.cell, self.state_size = cell, cell.state_size
+
+    def call(self, product, states):
+        h, c = states
+        i, f, g, o = ops.split(ops.add(product, ops.matmul(h, self.cell.recurrent_kernel)), 4, axis=-1)
+        c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
+        h = ops.sigmoid(o) * ops.tanh(c)
+        return h, [h, c]
+
+    __call__ = call  # what Keras calls; it asks for `call`, too
