@@ -47,6 +47,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "wide": {"hidden_size": 400},
     "two blocks": {"n_blocks": 2},
     "less dropout": {"dropout": 0.3},
+    "no word dropout": {"word_dropout": 0.0},
     "ema": {"ema": 0.998},
     "warm-up": {"warmup_steps": 300},
     "token batches": {"batch_tokens": 640},
