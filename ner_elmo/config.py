@@ -72,7 +72,9 @@ class TrainConfig:
     )
     word_dim: int = option(100, "width of the learned word vectors (Lample et al. 2016)")
     word_dropout: float = option(
-        0.1, "share of the words of a batch that training takes for unknown ones, so that unknown ones are learned too"
+        0.1,
+        "share of the words of a batch that training takes for unknown ones, so that unknown ones are learned too "
+        "(after Lample et al. 2016, who do so with words seen once)",
     )
     word_vectors: str | None = option(
         AUTO,

@@ -32,7 +32,9 @@ class LSTM(keras.layers.LSTM):
             _Recurrence(self.cell), return_sequences=self.return_sequences, go_backwards=self.go_backwards,
             unroll=self.unroll, zero_output_for_mask=self.zero_output_for_mask, name="loop",
         )  # fmt: skip
-        products = ops.add(ops.matmul(sequences, self.cell.kernel), self.cell.bias)  # (B, T, 4 * units)
+        products = ops.matmul(sequences, self.cell.kernel)  # (B, T, 4 * units)
+        if self.use_bias:
+            products = ops.add(products, self.cell.bias)
         return loop.inner_loop(products, initial_state, mask)
 
 
@@ -45,8 +47,9 @@ class _Recurrence:
     def call(self, product, states):
         h, c = states
         i, f, g, o = ops.split(ops.add(product, ops.matmul(h, self.cell.recurrent_kernel)), 4, axis=-1)
-        c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
-        h = ops.sigmoid(o) * ops.tanh(c)
+        gate, activation = self.cell.recurrent_activation, self.cell.activation
+        c = gate(f) * c + gate(i) * activation(g)
+        h = gate(o) * activation(c)
         return h, [h, c]
 
     __call__ = call  # what Keras calls; it asks for `call`, too

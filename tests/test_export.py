@@ -129,6 +129,10 @@ def test_onnx_runtime_finds_the_same(model, tmp_path, capsys):
     for ours, theirs in zip(tagger.tag_sentences(sentences), again.tag_sentences(sentences), strict=True):
         assert [span for span, _ in ours] == [span for span, _ in theirs]
         assert [p for _, p in ours] == pytest.approx([p for _, p in theirs], abs=1e-4)
+    import onnx
+
+    operators = [node.op_type for node in onnx.load(tmp_path / "onnx" / "tagger.onnx").graph.node]
+    assert operators.count("LSTM") == 2 * len(tagger.tagger.network.bilstms) and "Loop" not in operators
     says = json.loads((tmp_path / "onnx" / "tagger.json").read_text())
     assert says["tags"][:3] == ["O", "B-LOC", "I-LOC"]
     assert says["transitions"][0][2] is None  # O, I-LOC

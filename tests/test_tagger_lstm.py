@@ -17,8 +17,12 @@ def models(**options):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"return_sequences": False}, {"go_backwards": True}, {"unit_forget_bias": False, "unroll": True}]
-)
+    "options",
+    [
+        {}, {"return_sequences": False}, {"go_backwards": True}, {"unit_forget_bias": False, "unroll": True},
+        {"use_bias": False}, {"activation": "softsign", "recurrent_activation": "hard_sigmoid"},
+    ],
+)  # fmt: skip
 def test_outputs_and_steps_are_those_of_keras(options):
     theirs, ours = models(**{"return_sequences": True} | options)
     x = np.random.default_rng(0).normal(size=(3, 6, 5)).astype(np.float32)
@@ -31,6 +35,20 @@ def test_outputs_and_steps_are_those_of_keras(options):
         for one, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
             np.testing.assert_allclose(one, other, atol=1e-6)
     assert all(np.abs(after - weight).max() > 1e-3 for weight, after in zip(before, ours.get_weights(), strict=True))
+
+
+def test_no_step_multiplies_the_input(monkeypatch):
+    """What Keras does at every step is the call of its cell."""
+
+    def fail(*args, **kwargs):
+        raise AssertionError("a step of Keras' own loop")
+
+    monkeypatch.setattr(keras.layers.LSTMCell, "call", fail)
+    layer, x = LSTM(4, return_sequences=True), np.ones((3, 6, 5), np.float32)
+    assert layer(x).shape == (3, 6, 4)
+    layer.as_keras = True
+    with pytest.raises(AssertionError, match="a step of Keras' own loop"):
+        layer(x)
 
 
 def test_dropout_is_not_lost():
