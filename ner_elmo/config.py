@@ -87,7 +87,11 @@ class TrainConfig:
 
     epochs: int = option(20, "passes over the training files at most")
     patience: int = option(6, "stop after this many epochs without a better dev F1")
-    batch_size: int = option(32, "sentences of a batch (Reimers and Gurevych 2017: 8 to 32 for large sets)")
+    batch_size: int | None = option(
+        None,
+        "sentences of a batch (Reimers and Gurevych 2017: 8 to 32 for large sets, fewer for small ones); when not given 32, "
+        "of fewer than 480 sentences a fifteenth, at least 4",
+    )
     batch_tokens: int | None = option(None, "tokens of a batch, padding included, in the place of batch_size")
     learning_rate: float = option(0.001, "of Adam, falling to 0 along a cosine over all epochs")
     warmup_steps: int = option(0, "batches over which the learning rate rises to its height")
@@ -110,7 +114,7 @@ class TrainConfig:
     cache_size: float = option(20.0, "GB that the cache may hold; what was used longest ago makes room")
 
     def __post_init__(self) -> None:
-        whole = ("hidden_size", "n_blocks", "word_dim", "word_vectors_max", "epochs", "seeds", "patience", "batch_size")
+        whole = ("hidden_size", "n_blocks", "word_dim", "word_vectors_max", "epochs", "seeds", "patience")
         for name in (*whole, "devices"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
         for name, most in (("hidden_size", 16384), ("n_blocks", 64), ("word_dim", 16384)):
@@ -121,6 +125,7 @@ class TrainConfig:
         require(0 <= self.word_dropout < 1, "word_dropout must be at least 0 and below 1", self.word_dropout)
         require(self.learning_rate > 0, "learning_rate must be above 0", self.learning_rate)
         require(self.bilm_learning_rate > 0, "bilm_learning_rate must be above 0", self.bilm_learning_rate)
+        require(self.batch_size is None or self.batch_size >= 1, "batch_size must be at least 1", self.batch_size)
         require(self.batch_tokens is None or self.batch_tokens >= 1, "batch_tokens must be at least 1", self.batch_tokens)
         require(self.tune is None or self.tune >= 1, "tune must be at least 1", self.tune)
         require(not self.tune or self.output is not None, "tune needs an output, to find its journal again", "output=null")
@@ -160,6 +165,10 @@ class TrainConfig:
         """How `read_sentences` shall read them."""
         return {"scheme": self.tag_scheme, "lang": self.lang, "format": self.format, "columns": self.columns,
                 "text_field": self.field}  # fmt: skip
+
+    def batch_of(self, n_sentences: int) -> int:
+        """Sentences of a batch where training has so many: an epoch of few sentences, too, has steps to learn from."""
+        return self.batch_size or min(32, max(4, n_sentences // 15))
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

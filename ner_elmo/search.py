@@ -119,7 +119,8 @@ def _names(config: TrainConfig) -> tuple[str, ...]:
 
 def _choices(config: TrainConfig, name: str) -> tuple[Any, ...]:
     """Those of the space, and what was given."""
-    return tuple(sorted({*SPACE[name], getattr(config, name)}))
+    given = getattr(config, name)
+    return SPACE[name] if given in SPACE[name] else (*SPACE[name], given)
 
 
 def _identity(config: TrainConfig, material: experiment.Material) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def _learner(tagger: Tagger, config: TrainConfig, types: list[str], features: Fe
 
 def _optimizer(config: TrainConfig, tagger: Tagger, lengths: np.ndarray) -> keras.optimizers.Optimizer:
     """Adam for the tagger, and another with a learning rate of its own for a biLM that is fine-tuned."""
-    an_epoch = len(shuffled_batches(lengths, config.batch_size, np.random.default_rng(0), config.batch_tokens))
+    an_epoch = len(shuffled_batches(lengths, config.batch_of(len(lengths)), np.random.default_rng(0), config.batch_tokens))
     adam = _adam(config, config.learning_rate, config.epochs * an_epoch)
     if not config.train_bilm:
         return adam
@@ -165,7 +165,7 @@ def _epochs(config, taggers, placement, train, dev, prepared, step):
     best, best_number = -1.0, 0
     for number in range(1, config.epochs + 1):
         start, losses = time.monotonic(), []
-        order = shuffled_batches(lengths, config.batch_size, rng, config.batch_tokens)
+        order = shuffled_batches(lengths, config.batch_of(len(lengths)), rng, config.batch_tokens)
         for done, positions in enumerate(order, 1):
             loss = take_step(positions)
             if not np.isfinite(loss):

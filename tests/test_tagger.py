@@ -225,6 +225,15 @@ def test_the_average_of_weights_moves_slower_and_is_what_is_kept(eager):
     assert steps[0.9999] < steps[0.0]
 
 
+def test_an_epoch_of_few_sentences_has_steps_to_learn_from(eager):
+    steps = []
+    train(small(epochs=1, elmo="none", batch_size=None), step=lambda done, total: steps.append((done, total)))
+    assert steps == [(done, 5) for done in range(1, 6)]  # twenty sentences
+    sizes = {n: TrainConfig().batch_of(n) for n in (1, 60, 300, 480, 14041)}
+    assert sizes == {1: 4, 60: 4, 300: 20, 480: 32, 14041: 32}
+    assert TrainConfig(batch_size=64).batch_of(1) == 64
+
+
 @pytest.mark.parametrize("batch_tokens", [1, 64, 10**6])
 def test_batches_of_so_many_tokens(batch_tokens):
     lengths = np.random.default_rng(0).integers(1, 60, 101)
