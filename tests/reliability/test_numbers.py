@@ -68,7 +68,7 @@ def test_a_loss_that_is_not_finite_stops_training():
     features = Features.of(settings, TOKENS)
     with pytest.raises(
         InputError,
-        match=r"not finite in epoch \d, batch \d: 32 sentences \(the first: x.conll:[15]\). Lower --learning-rate",
+        match=r"not finite in epoch \d, batch \d: 4 sentences \(the first: x.conll:[15]\). Lower --learning-rate",
     ):
         train_tagger(settings, ["LOC", "PER"], SENTENCES * 20, SENTENCES, features)
 
