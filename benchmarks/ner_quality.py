@@ -1,7 +1,8 @@
 """F1 of tagger variants on data sets, over seeds: a table that goes on where it was cut off.
 
     python -m benchmarks.ner_quality --data DIR [--sets NAME ...] [--variants NAME ...] [--seeds 1 2 3] [--sentences N]
-        [--elmo WEIGHTS] [--results FILE.jsonl] [--option NAME=JSON ...] [--show]
+        [--elmo WEIGHTS] [--results FILE.jsonl] [--option NAME=JSON ...]
+    python -m benchmarks.ner_quality --show [--results FILE.jsonl]
 
 DIR holds a folder a set, with train.*, dev.* and test.* files. All rows run in one process, so that those of a set share the
 biLM's activations. A row is a set, its training sentences, a biLM (known by the digest of its weights), variant and seed.
@@ -175,7 +176,7 @@ def _mean(values: list[float], digits: int = 2) -> str:
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="needed unless --show is given")
     parser.add_argument("--sets", nargs="+", metavar="NAME", help="folders of DIR; all when not given")
     parser.add_argument("--variants", nargs="+", default=["default"], choices=[*VARIANTS, CRF], metavar="NAME",
                         help=f"of: {', '.join(VARIANTS)}, {CRF}. Default: default.")  # fmt: skip
@@ -186,8 +187,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--option", action="append", default=[], metavar="NAME=JSON", help="of TrainConfig, for all rows")
     parser.add_argument("--show", action="store_true", help="print the table of FILE and run nothing")
     args = parser.parse_args(arguments)
-    if not args.data.is_dir():
-        raise InputError(f"{args.data}: must be a directory with a folder a set.")
+    if args.show:
+        return args
+    if args.data is None or not args.data.is_dir():
+        raise InputError(f"--data must be a directory with a folder a set. Received: {args.data}.")
     args.sets = args.sets or sorted(path.parent.name for path in args.data.glob("*/train.*"))
     return args
 

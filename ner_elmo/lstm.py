@@ -14,7 +14,7 @@ class LSTM(keras.layers.LSTM):
         c_t = sigmoid(f) * c_{t-1} + sigmoid(i) * tanh(g);  h_t = sigmoid(o) * tanh(c_t)
 
     Keras multiplies by W at every step, and its gradient adds a matrix of W's size to a sum at every step. Here x W + b is
-    one product before the loop, and the gradient of W one after it.
+    one product before the loop, and the gradient of W one after it. U is transposed once for the gradient of h.
 
     Arguments: as for `keras.layers.LSTM`; dropout takes its slower way.
     Attributes: as_keras: True for Keras' own loop, which converters know as an LSTM.
@@ -43,13 +43,31 @@ class _Recurrence:
 
     def __init__(self, cell: keras.layers.LSTMCell):
         self.cell, self.state_size = cell, cell.state_size
+        self.times_kernel = _times(1.0 * cell.recurrent_kernel)
 
     def call(self, product, states):
         h, c = states
-        i, f, g, o = ops.split(ops.add(product, ops.matmul(h, self.cell.recurrent_kernel)), 4, axis=-1)
+        i, f, g, o = ops.split(ops.add(product, self.times_kernel(h)), 4, axis=-1)
         gate, activation = self.cell.recurrent_activation, self.cell.activation
         c = gate(f) * c + gate(i) * activation(g)
         h = gate(o) * activation(c)
         return h, [h, c]
 
     __call__ = call  # what Keras calls; it asks for `call`, too
+
+
+def _times(kernel):
+    """`h -> h U`, for a tensor U. Its gradient multiplies by U^T as it lies in memory: on a CPU a product of few rows and a
+    matrix that is transposed on the way takes two to three times as long. (XLA chooses the layout itself.)"""
+    if keras.backend.backend() != "tensorflow":
+        return lambda h: ops.matmul(h, kernel)
+    transposed = ops.transpose(kernel)
+
+    @ops.custom_gradient
+    def product(h, kernel):
+        def gradient(above):
+            return ops.matmul(above, transposed), ops.matmul(ops.transpose(h), above)
+
+        return ops.matmul(h, kernel), gradient
+
+    return lambda h: product(h, kernel)
