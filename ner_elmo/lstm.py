@@ -58,7 +58,7 @@ class _Recurrence:
 
 def _times(kernel):
     """`h -> h U`, for a tensor U. Its gradient multiplies by U^T as it lies in memory: on a CPU a product of few rows and a
-    matrix that is transposed on the way takes two to three times as long. (XLA chooses the layout itself.)"""
+    matrix that is transposed on the way takes longer. (XLA chooses the layout itself.)"""
     if keras.backend.backend() != "tensorflow":
         return lambda h: ops.matmul(h, kernel)
     transposed = ops.transpose(kernel)
