@@ -43,7 +43,7 @@ class _Recurrence:
 
     def __init__(self, cell: keras.layers.LSTMCell):
         self.cell, self.state_size = cell, cell.state_size
-        self.times_kernel = _times(1.0 * cell.recurrent_kernel)
+        self.times_kernel = _times(1.0 * cell.recurrent_kernel)  # a tensor: custom gradients take no variables
 
     def call(self, product, states):
         h, c = states
