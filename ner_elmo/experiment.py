@@ -81,7 +81,7 @@ def gather(
     if path := config.word_vectors_path:
         with progress("word vectors", console) as step:
             vectors = read_word_vectors(path, config.word_vectors_max, step)
-        report.word_vectors_summary(vectors, train, console)
+        report.word_vectors_summary(vectors, train, dev, console)
         material = replace(material, word_vectors=vectors)
     bilm = load(config)
     if bilm is None:

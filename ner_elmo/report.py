@@ -54,10 +54,11 @@ def data_summary(
         console.print("note: dev holds no entity that can be learned, so the epoch that is kept is the last", soft_wrap=True)
 
 
-def word_vectors_summary(vectors: WordVectors, train: Sequence[Sentence], console: Console) -> None:
-    """Says how many of the training tokens have a vector."""
-    share = vectors.coverage([token for sentence in train for token in sentence.tokens])
-    console.print(f"word vectors: {len(vectors.words):,} words, {vectors.width} wide; of {share:.1%} of the training tokens")
+def word_vectors_summary(vectors: WordVectors, train: Sequence[Sentence], dev: Sequence[Sentence], console: Console) -> None:
+    """Says how many tokens have a vector: far more in training than in dev where their text held the training sentences."""
+    shares = [vectors.coverage([token for sentence in side for token in sentence.tokens]) for side in (train, dev)]
+    of_tokens = "of {:.1%} of the training tokens, {:.1%} of dev's".format(*shares)
+    console.print(f"word vectors: {len(vectors.words):,} words, {vectors.width} wide; {of_tokens}")
 
 
 def cache_summary(directory: Path, found: Sequence[Found], console: Console) -> None:
