@@ -116,6 +116,8 @@ def _score_crf(train: list[Sentence], dev: list[Sentence], test: list[Sentence])
 def _train(args, row, files, parts, gathered, console) -> dict[str, Any]:
     from ner_elmo import experiment
     from ner_elmo.reporting.calibration import calibration
+    from ner_elmo.reporting.data_summary import Seen
+    from ner_elmo.reporting.novelty import novelty
 
     given = {name: json_value(value) for name, _, value in (one.partition("=") for one in args.option)}
     config = TrainConfig.from_dict({"elmo": args.elmo, "seed": row["seed"], **files} | given | VARIANTS[row["variant"]])
@@ -126,10 +128,11 @@ def _train(args, row, files, parts, gathered, console) -> dict[str, Any]:
     outcome = experiment.run(config, experiment.unchanged(config, gathered[place]), console)
     if outcome.trained.interrupted:
         raise Stopped("interrupted: this row is not written, the same command goes on with it.")
-    strict = outcome.evaluation.strict
+    strict, apart = outcome.evaluation.strict, novelty(outcome.judged, Seen.of(parts[0]))
     return {
         "dev_f1": outcome.dev_f1, "test_precision": strict.precision, "test_recall": strict.recall, "test_f1": strict.f1,
         "test_f1_of_types": {kind: scores[0].f1 for kind, scores in outcome.evaluation.types.items()},
+        "test_recall_of_known": apart.known.strict.recall, "test_recall_of_new": apart.new.strict.recall,
         "test_calibration_error": calibration(outcome.judged).error, "epochs": len(outcome.trained.epochs),
         "config": {name: value for name, value in config.to_dict().items() if name not in OF_THE_MACHINE},
     }  # fmt: skip

@@ -29,7 +29,7 @@ from ner_elmo.reporting.data import (
     read_report,
     write_report,
 )
-from ner_elmo.reporting.data_summary import summarise
+from ner_elmo.reporting.data_summary import Seen, summarise
 from ner_elmo.reporting.figures import learning_curve
 from ner_elmo.reporting.model_card import card
 from ner_elmo.reporting.page import page
@@ -42,7 +42,7 @@ def report_of(corpus, **changes) -> ReportData:
     report = ReportData(
         model="mine",
         written="2026-01-02T03:04:05+00:00",
-        test=Measured.of(corpus),
+        test=Measured.of(corpus, Seen.of([corpus[0].sentence])),
         data=summarise("test", [one.sentence for one in corpus]),
         training=TrainingRecord("python train_ner.py", 12.0, epochs, Mix((0, 1, 2), (0.2, 0.5, 0.3), 1.1)),
         config=TrainConfig().to_dict(),
@@ -86,7 +86,7 @@ REPORTS = {
     "nasty": report_of(NASTY_CORPUS, model=NASTY),
     "no entity": report_of([judged("it rained")]),
     "nothing predicted": report_of([judged("Oslo", [Span("LOC", 0, 1)])]),
-    "no record": report_of(SOME, training=None),
+    "no record": report_of(SOME, training=None, test=Measured.of(SOME)),
     "no ELMo": report_of(SOME, training=TrainingRecord("x", 1.0, (), None)),
     "many types": report_of([judged("x " * 60, [Span(f"TYPE{k}", k, k + 1) for k in range(60)])]),
 }
@@ -152,6 +152,13 @@ def test_every_section_says_its_numbers():
         assert (cells[0], cells[1], cells[4].split()[0]) == (kind, str(scores.support), f"{100 * scores.f1:.2f}")
         assert f"{100 * low:.1f}" in cells[4] and f"{100 * high:.1f}" in cells[4]
     assert types[-1][:2] == ["all", str(test.scores.strict.support)]
+    assert rows_of(html, "novelty")[1:] == [
+        ["LOC", "1", "0.00", "0.00", "0.00", "0", "0.00", "0.00", "0.00"],
+        ["ORG", "0", "0.00", "0.00", "0.00", "1", "0.00", "0.00", "0.00"],
+        ["PER", "1", "100.00", "100.00", "100.00", "1", "0.00", "0.00", "0.00"],
+        ["all", "2", "50.00", "50.00", "50.00", "2", "0.00", "0.00", "0.00"],
+    ]  # known: Ada Lund and Oslo, of which the latter is taken for an ORG
+    assert 'id="novelty"' not in html_of("no record")
     found = {cells[0]: cells[4:9] for cells in rows_of(html, "matches")[1:]}
     for name, match in test.matches.items():
         assert found[name] == [str(getattr(match, key)) for key in ("correct", "incorrect", "partial", "missed", "spurious")]

@@ -27,6 +27,7 @@ from ner_elmo.reporting.intervals import bootstrap
 from ner_elmo.reporting.judged import Judged, evaluation_of
 from ner_elmo.reporting.matches import matches
 from ner_elmo.reporting.mistakes import CONTEXT, confusion, mistakes, pairs, worst
+from ner_elmo.reporting.novelty import novelty
 from ner_elmo.reporting.page import segments
 
 
@@ -170,6 +171,26 @@ def test_calibration_by_hand():
     )
     assert found.error == pytest.approx((0.05 + 2 * 0.17 + 0.05) / 4)
     assert calibration([judged("a")]).bins == ()
+
+
+def test_known_and_new_entities_are_scored_apart():
+    train = [Sentence(("May", "and", "Oslo"), (Span("MISC", 0, 1), Span("LOC", 2, 3)), "a:1")]
+    found = novelty(SOME, Seen.of(train))
+    known, new = found.known.strict, found.new.strict
+    assert (known.support, known.precision, known.recall) == (1, 0, 0)  # Oslo and May are predicted, both with a wrong type
+    assert (new.support, new.precision, new.recall) == (3, 1 / 2, 1 / 3)  # Ada Lund is right, Turin is not all of the bank
+    assert set(found.known.types) == {"LOC", "ORG", "PER"} and "LOC" in found.new.types
+    everything = novelty(SOME, Seen.of([one.sentence for one in SOME]))
+    assert everything.known.strict.support == 4 and everything.new.strict.support == 0
+
+
+@given(st.lists(st.builds(lambda g, p: (g, p), spans_in(6), spans_in(6)), max_size=6), st.integers(0, 6))
+def test_known_and_new_entities_are_all_there_are(sentences, n_train):
+    made = [judged("a b c a b c", gold, [(span, 0.5) for span in found]) for gold, found in sentences]
+    parts = novelty(made, Seen.of([one.sentence for one in made[:n_train]]))
+    both, whole = (parts.known.strict, parts.new.strict), evaluation_of(made).strict
+    assert sum(part.support for part in both) == whole.support
+    assert sum(part.recall * part.support for part in both) == pytest.approx(whole.recall * whole.support)
 
 
 def test_summaries_of_files(tmp_path):

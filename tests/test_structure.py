@@ -90,7 +90,7 @@ SUBPACKAGES = {
     ],
     "ner_elmo.reporting": [
         ["judged", "data_summary"],
-        ["mistakes", "intervals", "calibration", "matches"],
+        ["mistakes", "intervals", "calibration", "matches", "novelty"],
         ["data"],
         ["figures"],
         ["page"],

@@ -23,6 +23,7 @@ from ner_elmo.reporting.intervals import Intervals, bootstrap
 from ner_elmo.reporting.judged import Judged, evaluation_of
 from ner_elmo.reporting.matches import Matches, matches
 from ner_elmo.reporting.mistakes import Confusion, Mistake, confusion, mistakes, worst
+from ner_elmo.reporting.novelty import Novelty, novelty
 from ner_elmo.word_vectors import WORD_VECTORS
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ class TrainingRecord:
 
 @dataclass(frozen=True)
 class Measured:
-    """All that is measured on the test files. worst: some of the `n_mistakes`, see `worst`."""
+    """All that is measured on the test files. worst: some of the `n_mistakes`, see `worst`. novelty: None where the training
+    files are gone, and in reports that were made before it was measured."""
 
     scores: Evaluation
     intervals: Intervals
@@ -76,13 +78,14 @@ class Measured:
     worst: tuple[Mistake, ...]
     n_mistakes: int
     calibration: Calibration
+    novelty: Novelty | None = None
 
     @classmethod
-    def of(cls, judged: Sequence[Judged]) -> Measured:
+    def of(cls, judged: Sequence[Judged], seen: Seen | None = None) -> Measured:
         wrong = mistakes(judged)
         scores, shown = evaluation_of(judged), tuple(worst(wrong, N_WORST))
         found = bootstrap(judged), matches(judged), confusion(judged)
-        return cls(scores, *found, shown, len(wrong), calibration(judged))
+        return cls(scores, *found, shown, len(wrong), calibration(judged), novelty(judged, seen) if seen else None)
 
 
 @dataclass(frozen=True)
@@ -118,15 +121,16 @@ def of_training(
         EpochRow(e.number, e.loss, e.dev.precision, e.dev.recall, e.dev.f1, e.best, e.seconds) for e in trained.epochs
     )
     record = TrainingRecord(_command(), seconds, epochs, _mix(trained.tagger.elmo))
-    return _report(directory, record, data, judged)
+    return _report(directory, record, data, judged, seen)
 
 
 def of_model(directory: Path, judged: Sequence[Judged]) -> ReportData:
     """The report of an older model on other test files; what is known of its training is taken from its own report."""
     before = read_report(directory / REPORT) if (directory / REPORT).is_file() else None
     data = tuple(summary for summary in before.data if summary.role != "test") if before else ()
-    test = summarise("test", [one.sentence for one in judged], _seen_again(directory, data))
-    return _report(directory, before.training if before else None, data + test, judged)
+    seen = _seen_again(directory, data)
+    test = summarise("test", [one.sentence for one in judged], seen)
+    return _report(directory, before.training if before else None, data + test, judged, seen)
 
 
 def _seen_again(directory: Path, data: Sequence[FileSummary]) -> Seen | None:
@@ -139,7 +143,11 @@ def _seen_again(directory: Path, data: Sequence[FileSummary]) -> Seen | None:
 
 
 def _report(
-    directory: Path, training: TrainingRecord | None, data: tuple[FileSummary, ...], judged: Sequence[Judged]
+    directory: Path,
+    training: TrainingRecord | None,
+    data: tuple[FileSummary, ...],
+    judged: Sequence[Judged],
+    seen: Seen | None,
 ) -> ReportData:
     description = describe(directory)
     files = [*directory.rglob("*.h*5"), *directory.glob(WORD_VECTORS)]
@@ -149,7 +157,7 @@ def _report(
     return ReportData(
         model=directory.absolute().name,
         written=datetime.now(UTC).isoformat(timespec="seconds"),
-        test=Measured.of(judged),
+        test=Measured.of(judged, seen),
         data=data,
         training=training,
         config=description["config"],

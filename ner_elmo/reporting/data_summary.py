@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ner_elmo.entities import Span
 from ner_elmo.readers import Sentence
 
 _PLACE = re.compile(r"(:\d+)?(: (item|row|text) \d+)?(, (paragraph|character) \d+)*$")  # in a file, behind its path
@@ -45,6 +46,10 @@ class Seen:
         tokens = frozenset(token for sentence in sentences for token in sentence.tokens)
         return cls(tokens, frozenset(entity for sentence in sentences for entity in _entities(sentence)))
 
+    def has_entity(self, sentence: Sentence, span: Span) -> bool:
+        """Whether an entity of training has the tokens of a span."""
+        return _tokens_of(sentence, span) in self.entities
+
 
 def summarise(role: str, sentences: Sequence[Sentence], seen: Seen | None = None) -> tuple[FileSummary, ...]:
     """A summary for each file that the sentences come from, in their order."""
@@ -65,7 +70,11 @@ def _summary(role: str, path: str, sentences: Sequence[Sentence], seen: Seen | N
 
 
 def _entities(sentence: Sentence) -> list[tuple[str, ...]]:
-    return [tuple(sentence.tokens[span.start : span.end]) for span in sentence.spans]
+    return [_tokens_of(sentence, span) for span in sentence.spans]
+
+
+def _tokens_of(sentence: Sentence, span: Span) -> tuple[str, ...]:
+    return tuple(sentence.tokens[span.start : span.end])
 
 
 def _share_outside(things: Sequence, known: frozenset) -> float:
