@@ -57,8 +57,8 @@ def data_summary(
 def word_vectors_summary(vectors: WordVectors, train: Sequence[Sentence], dev: Sequence[Sentence], console: Console) -> None:
     """Says how many tokens have a vector: far more in training than in dev where their text held the training sentences."""
     shares = [vectors.coverage([token for sentence in side for token in sentence.tokens]) for side in (train, dev)]
-    of_tokens = "of {:.1%} of the training tokens, {:.1%} of dev's".format(*shares)
-    console.print(f"word vectors: {len(vectors.words):,} words, {vectors.width} wide; {of_tokens}")
+    says = f"word vectors: {len(vectors.words):,} words, {vectors.width} wide; "
+    console.print(says + "of {:.1%} of the training tokens, {:.1%} of dev's".format(*shares), soft_wrap=True)
 
 
 def cache_summary(directory: Path, found: Sequence[Found], console: Console) -> None:

@@ -88,6 +88,9 @@ def test_training_reports_and_saves(workplace):
         "bilm/weights.hdf5", "report.json", "report.html", "README.md", "history.csv",
     }  # fmt: skip
     assert not [p for p in workplace.iterdir() if p.name.startswith(".")]
+    test = json.loads((workplace / "model" / "report.json").read_text())["test"]
+    known, new = (test["novelty"][part]["strict"]["support"] for part in ("known", "new"))
+    assert known > 0 and known + new == test["scores"]["strict"]["support"]
 
 
 def test_a_model_that_moved_predicts_the_same(workplace, tmp_path):

@@ -182,6 +182,10 @@ def test_numbers_come_back_from_json(tmp_path):
         assert replace(again, config=report.config) == report
     write_report(tmp_path / "report.json", REPORTS["some"])
     assert page(read_report(tmp_path / "report.json")) == html_of("some")
+    values = json.loads((tmp_path / "report.json").read_text())
+    del values["test"]["novelty"]  # as reports were before it was measured
+    (tmp_path / "report.json").write_text(json.dumps(values))
+    assert read_report(tmp_path / "report.json").test == Measured.of(SOME)
 
 
 def test_a_report_that_cannot_be_read_is_named(tmp_path):
