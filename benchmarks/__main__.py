@@ -15,7 +15,9 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import json
+import math
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -123,6 +125,14 @@ def training(place: Place) -> Row:
     return Row("training a biLM, small", {"ours": ours} | place.simple_elmo("train", "--sentences", place.text()))
 
 
+def training_loss(place: Place) -> Row:
+    """200 batches of one size from the same text. loss, sampled, nats: ours of the last ten batches, theirs of the last."""
+    steps = ("--steps", 200)
+    ours = place.once("training", "--shape", "small", "--text", place.text(), *steps)
+    theirs = place.simple_elmo("train", "--sentences", place.text(), *steps)
+    return Row("training a biLM, small, 200 steps", {"ours": ours} | theirs)
+
+
 def training_growth(place: Place) -> Row:
     command = ("training", "--shape", "small", "--text", place.text(), "--vocabulary")
     return Row("training a biLM, by vocabulary", {str(n): place.once(*command, n) for n in (800_000, 10_000)})
@@ -205,6 +215,7 @@ ROWS: dict[str, Callable[[Place], Row]] = {
     **{f"embedding.{shape}": lambda place, shape=shape: embedding(place, shape) for shape in SHAPES},  # type: ignore[misc]
     "embedding.growth": embedding_growth,
     "training": training,
+    "training.loss": training_loss,
     "training.growth": training_growth,
     **{f"epoch.{shape}": lambda place, shape=shape: epoch(place, shape) for shape in ("bundled", "original")},  # type: ignore[misc]
     "epoch.growth": epoch_growth,
@@ -243,7 +254,9 @@ def _run(command: list[str]) -> dict:
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: exit status {done.returncode}: {done.stderr[-2000:]}")
     last = done.stdout.strip().splitlines()[-1]
-    return json.loads(last) if last.startswith("{") else {}
+    perplexities = re.findall(r"train_perplexity=([0-9.]+)", done.stderr)  # simple_elmo says it at each hundredth batch
+    said = {"loss": math.log(float(perplexities[-1]))} if perplexities else {}
+    return json.loads(last) | said if last.startswith("{") else {}
 
 
 def _rate(found: dict) -> float:

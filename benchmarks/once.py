@@ -75,13 +75,15 @@ def embedding(args: argparse.Namespace) -> dict:
 def training(args: argparse.Namespace) -> dict:
     """Steps of biLM training. share: arithmetic that a step needs (characters of distinct tokens as they are given; three
     passes, forward and two of the gradient) over the machine's rate. batcher: tokens a second of the input alone. loss:
-    sampled, nats, mean of the last ten steps. distinct: tokens of a batch over its positions of one direction."""
+    sampled, nats, mean of the last ten steps. distinct: tokens of a batch over its positions of one direction.
+    libraries_mb: memory before there is a model or a text."""
     from biLM.options import BiLMOptions
     from biLM.presets import PRESETS
     from biLM.run import Text, start_run
     from biLM.training import Training
     from biLM.training_options import TrainingOptions
 
+    libraries = _peak_mb()
     settings = TrainingOptions(
         n_negative_samples_batch=args.negatives, max_steps=10**6, learning_rate=0.2, compute_dtype=args.compute_dtype
     )
@@ -113,6 +115,7 @@ def training(args: argparse.Namespace) -> dict:
         "loss": statistics.mean(losses[-10:]),
         "distinct": statistics.mean(distinct) / n,
         "vocabulary": len(run.vocabulary),
+        "libraries_mb": libraries,
     }
 
 
@@ -264,8 +267,12 @@ def main() -> None:
     if args.measure not in (command, data, serving, scale):  # they start processes that do
         start_keras()
     found = args.measure(args)
-    peak = {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
-    print(json.dumps(peak | found))
+    print(json.dumps({"peak_mb": _peak_mb()} | found))
+
+
+def _peak_mb() -> int:
+    """Of this process until now."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 if __name__ == "__main__":

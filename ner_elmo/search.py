@@ -28,6 +28,8 @@ SPACE: dict[str, tuple[Any, ...]] = {
     "batch_size": (8, 16, 32, 64),
     "word_dim": (25, 50, 100, 200),
     "ema": (0.0, 0.99, 0.999),
+    "token_vectors": (True, False),
+    "word_dropout": (0.0, 0.1, 0.3, 0.5),
 }
 _FREE = {  # may differ when a search goes on
     "output", "overwrite", "license", "dataset", "seeds", "learning_curve", "baseline", "tune", "tensorboard",
@@ -73,13 +75,14 @@ def _run_trial(optuna, study, number: int, config: TrainConfig, material: experi
         if trial.should_prune():
             raise optuna.TrialPruned
 
-    options, ending = replace(experiment.own_events(config, f"trial-{number + 1}"), **chosen), ""
+    ending = ""
     try:
+        options = replace(experiment.own_events(config, f"trial-{number + 1}"), **chosen)
         trained, _ = experiment.fit(options, experiment.unchanged(config, material), console, watch)
     except optuna.TrialPruned:
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         ending = "  (ended early)"
-    except InputError as error:  # the loss is not finite, say: a bad choice, which shall not be made again
+    except InputError as error:  # no finite loss, nothing to read: a bad choice, which shall not be made again
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         ending = f"  ({error})"
     else:

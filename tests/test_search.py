@@ -59,6 +59,14 @@ def test_a_trial_that_fails_is_passed_over(tmp_path, quiet, monkeypatch):
     assert [state.name for state, _, _ in found_by(tmp_path / "journal.jsonl")] == ["PRUNED", "COMPLETE", "PRUNED"]
 
 
+def test_a_choice_that_leaves_nothing_to_read_is_passed_over(tmp_path, quiet):
+    material = experiment.gather(config(), SENTENCES, SENTENCES[:3], (), quiet)
+    best = search(config(tune=4, tune_options=("token_vectors",)), material, tmp_path / "journal.jsonl", quiet)
+    ended = {(params["token_vectors"], state.name) for state, params, _ in found_by(tmp_path / "journal.jsonl")}
+    assert ended == {(True, "COMPLETE"), (False, "PRUNED")}
+    assert best.token_vectors
+
+
 def test_a_search_goes_on_where_it_was_stopped(tmp_path, quiet):
     material = experiment.gather(config(), SENTENCES, SENTENCES[:3], (), quiet)
     at_once = search(config(tune=3), material, tmp_path / "at_once.jsonl", quiet)
