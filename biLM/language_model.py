@@ -25,7 +25,7 @@ class LanguageModel(NamedInputs, keras.Model):
         unroll_steps: the gradient is that of loss * unroll_steps, as in the reference.
 
     Call in training: `characters` (U, C), `token_index` and `targets` (B, D, S) with D directions, each in reading order,
-        `target_correction` and `hits` (B, D, S), `candidates` and `candidate_correction` (S',) (see `SampledSoftmax`),
+        `target_correction` and `hits` (B, D, S), `candidates` and `candidate_correction` (S', D) (see `SampledSoftmax`),
         `keep` (B,), `learn` (B,) -> the mean cross-entropy in nats of each direction, (D,). Rows start from the carried
         state times `keep`: 0 where a row starts anew from zeros; `learn` is 0 where only the softmax is to learn. Targets
         and candidates are numbers of rows of the softmax; with word-id input `token_index` holds numbers of rows of the
@@ -93,16 +93,18 @@ class LanguageModel(NamedInputs, keras.Model):
             variable.assign(ops.stop_gradient(value))
         hidden = ops.stack([layers[-1] for layers in directions], axis=1)  # (B, D, S, P)
         hidden = ops.where(inputs["learn"][:, None, None, None] > 0, hidden, ops.stop_gradient(hidden))
-        hidden = ops.reshape(self.dropout(hidden, training=True), (-1, self.bilm.options.lstm.projection_dim))
-        nats = self.softmax(
-            hidden,
-            ops.reshape(inputs["targets"], (-1,)),
-            ops.reshape(inputs["target_correction"], (-1,)),
-            ops.reshape(inputs["hits"], (-1,)),
-            inputs["candidates"],
-            inputs["candidate_correction"],
+        hidden = self.dropout(hidden, training=True)
+        return ops.stack([ops.mean(self._cross_entropy(hidden, inputs, d)) for d in range(len(indices))])
+
+    def _cross_entropy(self, hidden, inputs, direction: int):
+        """Of the predictions of one direction, in nats. Shape: (B * S,)."""
+        of_tokens = [inputs[name][:, direction] for name in ("targets", "target_correction", "hits")]
+        return self.softmax(
+            ops.reshape(hidden[:, direction], (-1, self.bilm.options.lstm.projection_dim)),
+            *(ops.reshape(each, (-1,)) for each in of_tokens),
+            inputs["candidates"][:, direction],
+            inputs["candidate_correction"][:, direction],
         )
-        return ops.mean(ops.reshape(nats, ops.shape(index)), axis=(0, 2))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return self.unroll_steps * ops.mean(y_pred)

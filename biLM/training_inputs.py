@@ -38,7 +38,8 @@ class TrainingInputs:
         self.has_characters = bilm.options.char_cnn is not None
         n_positions = training.batch_size * training.unroll_steps * bilm.options.n_directions
         shared = training.share_embedding_softmax
-        self.n_softmax_rows = min(n_tokens_vocab, self.n_candidates + n_positions * (2 if shared else 1))
+        n_candidates = self.n_candidates * bilm.options.n_directions
+        self.n_softmax_rows = min(n_tokens_vocab, n_candidates + n_positions * (2 if shared else 1))
         self.n_word_rows = 0 if self.has_characters or shared else min(n_tokens_vocab, n_positions)
 
     def __call__(self, batch: Batch, step: int) -> StepInputs:
@@ -46,10 +47,11 @@ class TrainingInputs:
         n_directions = self.bilm.options.n_directions
         token_index, targets = batch.token_index[:, :n_directions], batch.targets[:, :n_directions]
         candidates, candidate_correction, target_correction = self._candidates(rng, targets)
+        hits = [np.isin(targets[:, d], candidates[:, d]) for d in range(n_directions)]
         keep = (rng.random(self.training.batch_size) >= self.training.reset_probability).astype(np.float32)
         learn = np.full(self.training.batch_size, step >= self.training.warmup_steps, np.float32)
         tensors: dict[str, Any] = {"target_correction": target_correction, "keep": keep, "learn": learn}
-        used, word_rows = [targets.ravel(), candidates], np.empty(0, np.int64)
+        used, word_rows = [targets.ravel(), candidates.ravel()], np.empty(0, np.int64)
         encoded = self.bilm.encode_tokens(batch.tokens, token_index, self.placement.n_devices)
         ids = token_index
         if self.has_characters:
@@ -64,23 +66,26 @@ class TrainingInputs:
         rows = np.unique(np.concatenate(used))
         if "token_index" not in tensors:
             tensors["token_index"] = _places(rows, ids)
-        missing = self.placement.padding(len(candidates))
+        missing = ((0, self.placement.padding(len(candidates))), (0, 0))
         tensors |= {
             "targets": _places(rows, targets),
-            "hits": np.isin(targets, candidates).astype(np.float32),
-            "candidates": np.pad(_places(rows, candidates), (0, missing)),
-            "candidate_correction": np.pad(candidate_correction, (0, missing), constant_values=_NEVER),
+            "hits": np.stack(hits, axis=1).astype(np.float32),
+            "candidates": np.pad(_places(rows, candidates), missing),
+            "candidate_correction": np.pad(candidate_correction, missing, constant_values=_NEVER),
         }
         return StepInputs(self.placement.own_part(tensors), rows, word_rows)
 
     def _candidates(self, rng: np.random.Generator, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Candidates with their corrections and those of the targets; all words, uncorrected, where that many are asked."""
-        if self.n_candidates == self.n_tokens_vocab:
-            candidates = np.arange(self.n_tokens_vocab, dtype=np.int32)
-            return candidates, np.zeros(len(candidates), np.float32), np.zeros(targets.shape, np.float32)
-        candidates, n_tries = draw_candidates(rng, self.n_tokens_vocab, self.n_candidates)
-        correction = [log_expected_count(ids, self.n_tokens_vocab, n_tries) for ids in (candidates, targets)]
-        return candidates, correction[0], correction[1]
+        """Each direction's own candidates (S', D) with their corrections, and those of the targets (B, D, S); all words,
+        uncorrected, where that many are asked."""
+        n_words, n_directions = self.n_tokens_vocab, targets.shape[1]
+        if self.n_candidates == n_words:
+            candidates = np.tile(np.arange(n_words, dtype=np.int32)[:, None], n_directions)
+            return candidates, np.zeros(candidates.shape, np.float32), np.zeros(targets.shape, np.float32)
+        draws = [draw_candidates(rng, n_words, self.n_candidates) for _ in range(n_directions)]
+        of_candidates = [log_expected_count(ids, n_words, n_tries) for ids, n_tries in draws]
+        of_targets = [log_expected_count(targets[:, d], n_words, n_tries) for d, (_, n_tries) in enumerate(draws)]
+        return np.stack([ids for ids, _ in draws], axis=1), np.stack(of_candidates, axis=1), np.stack(of_targets, axis=1)
 
 
 def _places(rows: np.ndarray, ids: np.ndarray) -> np.ndarray:

@@ -174,7 +174,8 @@ class TrainingOracle:
         self.states: list | None = None
 
     def loss(self, inputs, targets, keep, candidates, n_tries, states=None) -> tuple[float, list]:
-        """Half the sum of both directions' mean nats; inputs and targets: [row][direction] -> tokens, word ids."""
+        """Half the sum of both directions' mean nats; inputs and targets: [row][direction] -> tokens, word ids; candidates,
+        n_tries: of each direction."""
         w, b = self.weights["softmax/W"], self.weights["softmax/b"]
         vectors: dict = {}
         nats, final = [], []
@@ -188,8 +189,8 @@ class TrainingOracle:
                     if token not in vectors:
                         vectors[token] = token_vector(token, self.weights, self.options)
                     h = reader.step(vectors[token])[-1]
-                    ids = [target, *(c for c in candidates if c != target)]
-                    logits = w[ids] @ h + b[ids] - log_expected_count(ids, len(w), n_tries)
+                    ids = [target, *(c for c in candidates[d] if c != target)]
+                    logits = w[ids] @ h + b[ids] - log_expected_count(ids, len(w), n_tries[d])
                     nats.append(np.log(np.exp(logits).sum()) - logits[0])
                 final[row].append(reader.state)
         return float(np.mean(nats)), final

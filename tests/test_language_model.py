@@ -117,8 +117,10 @@ def test_optimiser_steps_equal_the_oracle(tmp_path, request, clip_norm, how, n_s
     for step, batch in zip(range(n_steps), batches, strict=False):
         step_inputs = training.inputs(batch, step)
         inputs, touched = step_inputs.tensors, step_inputs.softmax_rows
-        candidates, n_tries = draw_candidates(np.random.default_rng([3, 1, step]), len(vocabulary), 8)
-        np.testing.assert_array_equal(touched[inputs["candidates"]], candidates)
+        rng = np.random.default_rng([3, 1, step])
+        candidates, n_tries = zip(*(draw_candidates(rng, len(vocabulary), 8) for _ in range(2)), strict=True)
+        np.testing.assert_array_equal(touched[inputs["candidates"]].T, candidates)
+        assert sorted(candidates[0]) != sorted(candidates[1])  # each direction has its own
         names = ["", "<S>", "</S>", *batch.tokens]
         tokens = [[[names[k] for k in row] for row in directions] for directions in batch.token_index]
         moving = {name: np.ones(array.shape, bool) for name, array in weights.items()}
@@ -126,7 +128,7 @@ def test_optimiser_steps_equal_the_oracle(tmp_path, request, clip_norm, how, n_s
         moving["char_embed"] = np.isin(np.arange(261), used)[:, None] & np.ones((1, 3), bool)
         moving["softmax/b"] = np.isin(np.arange(len(vocabulary)), touched)
         moving["softmax/W"] = moving["softmax/b"][:, None] & np.ones((1, 3), bool)
-        loss = expected.step(tokens, batch.targets.tolist(), inputs["keep"], candidates.tolist(), n_tries, moving)
+        loss = expected.step(tokens, batch.targets.tolist(), inputs["keep"], candidates, n_tries, moving)
         kept |= set(inputs["keep"].tolist())
         assert training.take_step() == pytest.approx(loss, abs=1e-5)
     assert kept == {0.0, 1.0} or n_steps == 1
