@@ -96,7 +96,7 @@ class LanguageModel(NamedInputs, keras.Model):
         hidden = self.dropout(hidden, training=True)
         return ops.stack([ops.mean(self._cross_entropy(hidden, inputs, d)) for d in range(len(indices))])
 
-    def _cross_entropy(self, hidden, inputs, direction: int):
+    def _cross_entropy(self, hidden, inputs, direction):
         """Of the predictions of one direction, in nats. Shape: (B * S,)."""
         of_tokens = [inputs[name][:, direction] for name in ("targets", "target_correction", "hits")]
         return self.softmax(
