@@ -5,18 +5,15 @@ import os
 import shutil
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import oracle
 import pytest
 from conftest import PROJECT, write_bilm
-from rich.console import Console
 
 from biLM.errors import run_command
 from ner_elmo import NerTagger, crf_baseline, experiment
 from ner_elmo.__main__ import parser
-from ner_elmo.config import TrainConfig
 from ner_elmo.predictor import LINES_AT_ONCE
 
 TEXT = "Ada Lund left Oslo at dawn. Nobody in New York noticed 😀, said Ada Lund."
@@ -309,21 +306,6 @@ def test_a_search_as_a_command(workplace, inside):
     assert (workplace / "tuned.tune.jsonl").read_text().startswith(journal)
     assert NerTagger.load(workplace / "tuned") is not None
     assert "tuned" in out
-
-
-def test_seeds_that_are_done_outlive_a_later_one(monkeypatch):
-    score = SimpleNamespace(strict=SimpleNamespace(f1=0.4))
-
-    def run(config, material, console):
-        if config.seed == 3:
-            raise KeyboardInterrupt
-        return SimpleNamespace(dev_f1=0.9 / config.seed, evaluation=score, trained=SimpleNamespace(interrupted=False))
-
-    monkeypatch.setattr(experiment, "run", run)
-    best, results = experiment.run_seeds(TrainConfig(seed=1, seeds=4), None, Console(quiet=True))
-    assert ([result.name for result in results], best.dev_f1) == (["seed 1", "seed 2"], 0.9)  # the best, not the last
-    with pytest.raises(KeyboardInterrupt):
-        experiment.run_seeds(TrainConfig(seed=3, seeds=2), None, Console(quiet=True))
 
 
 def test_a_baseline_without_its_library_is_said_before_anything_is_trained(workplace, inside, monkeypatch):

@@ -5,15 +5,19 @@ import random
 import re
 import signal
 import socket
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import PROJECT
+from rich.console import Console
 from small_runs import new_run
 
 from biLM.checkpoint import checkpoints
 from biLM.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TERMINATED, EXIT_USER_ERROR, OUT_OF_MEMORY, run_command
 from biLM.training import Training
+from ner_elmo import experiment
+from ner_elmo.config import TrainConfig
 from ner_elmo.predictor import Predictor
 
 SAMPLE = PROJECT / "data" / "sample"
@@ -105,3 +109,18 @@ def test_a_clock_that_jumps(tmp_path):
     os.utime(older, (2e9, 2e9))
     os.utime(newer, (0, 0))
     assert Training(run.directory).step == 3
+
+
+def test_seeds_that_are_done_outlive_a_later_one(monkeypatch):
+    score = SimpleNamespace(strict=SimpleNamespace(f1=0.4))
+
+    def run(config, material, console):
+        if config.seed == 3:
+            raise KeyboardInterrupt
+        return SimpleNamespace(dev_f1=0.9 / config.seed, evaluation=score, trained=SimpleNamespace(interrupted=False))
+
+    monkeypatch.setattr(experiment, "run", run)
+    best, results = experiment.run_seeds(TrainConfig(seed=1, seeds=4), None, Console(quiet=True))
+    assert ([result.name for result in results], best.dev_f1) == (["seed 1", "seed 2"], 0.9)  # the best, not the last
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run_seeds(TrainConfig(seed=3, seeds=2), None, Console(quiet=True))
