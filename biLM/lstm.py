@@ -40,8 +40,8 @@ class ProjectedLSTMCell(keras.layers.Layer):
         dim, projection_dim = self.options.dim, self.options.projection_dim
         n_rows = input_shape[-1] + projection_dim
         limit = math.sqrt(6 / (n_rows + 4 * dim))  # Glorot's, of the one matrix
-        uniform = keras.initializers.RandomUniform(-limit, limit)
-        self.kernels = [self.add_weight((n_rows, dim), uniform, name=f"kernel_{gate}") for gate in GATES]
+        drawn = {gate: keras.initializers.RandomUniform(-limit, limit) for gate in GATES}  # a shared one repeats its draws
+        self.kernels = [self.add_weight((n_rows, dim), drawn[gate], name=f"kernel_{gate}") for gate in GATES]
         self.biases = [self.add_weight((dim,), "zeros", name=f"bias_{gate}") for gate in GATES]
         self.projection_kernel = None
         if self.options.has_projection:

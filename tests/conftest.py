@@ -2,6 +2,7 @@
 
 import errno
 import ipaddress
+import itertools
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import h5py
+import numpy as np
 import oracle
 import pytest
 
@@ -138,3 +140,13 @@ SENTENCES = [
     ["A", "very" * 30, "long", "token", "and", "an", "emoji", "😀", "here", "."],
     ["The", "the", "The", "harbour", "."],
 ]
+
+
+def assert_drawn_apart(weights) -> None:
+    """No two matrices come from the same draws, as they do where an initializer of Keras is used twice."""
+    drawn = [np.ravel(np.asarray(w, np.float64)) for w in weights if w.ndim > 1]
+    drawn = [w for w in drawn if w.size >= 60 and w.std() > 0]
+    assert len(drawn) > 5
+    for one, other in itertools.combinations(drawn, 2):
+        n = min(one.size, other.size)
+        assert abs(np.corrcoef(one[:n], other[:n])[0, 1]) < 0.9

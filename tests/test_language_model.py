@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import oracle
 import pytest
-from conftest import vocabulary_of
+from conftest import assert_drawn_apart, vocabulary_of
 from small_runs import TEXT, new_run, weights_of
 
 from biLM import BiLM, BiLMOptions, InputError
@@ -15,6 +15,11 @@ from biLM.language_model import LanguageModel
 from biLM.perplexity import perplexity
 from biLM.softmax import SampledSoftmax, Softmax, draw_candidates, full_cross_entropy, log_expected_count
 from biLM.vocabulary import Vocabulary
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_no_two_matrices_begin_alike(activation):
+    assert_drawn_apart(BiLM(oracle.random_options(char_cnn__activation=activation)).get_weights())
 
 
 def test_candidates_are_distinct_and_as_frequent_as_their_expected_count():

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from conftest import assert_drawn_apart
 
 from biLM import InputError, load_bilm
 from ner_elmo.batching import Features, Words, shuffled_batches
@@ -89,6 +90,12 @@ def test_the_learning_rate_warms_up_and_falls_along_a_cosine():
     rates = [float(adam._learning_rate(step)) for step in (0, 5, 10, 60, 110)]
     assert rates == pytest.approx([0.0, 0.25, 0.5, 0.25, 0.0], abs=1e-6)
     assert [float(_adam(TrainConfig(), 0.5, 100)._learning_rate(step)) for step in (0, 100)] == pytest.approx([0.5, 0.0])
+
+
+def test_no_two_matrices_begin_alike():
+    config = small(n_blocks=2, output_mix=True, casing=True)
+    features = Features.of(config, TOKENS, None, None, None)
+    assert_drawn_apart(build_tagger(config, TYPES, **features.sizes | {"width": 10, "n_layers": 3}).get_weights())
 
 
 def test_backward_reads_from_the_end():
