@@ -85,8 +85,9 @@ def training(args: argparse.Namespace) -> dict:
 
     libraries = _peak_mb()
     settings = TrainingOptions(
-        n_negative_samples_batch=args.negatives, max_steps=10**6, learning_rate=0.2, compute_dtype=args.compute_dtype
-    )
+        n_negative_samples_batch=args.negatives, max_steps=10**6, learning_rate=0.2, compute_dtype=args.compute_dtype,
+        seed=args.seed,
+    )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         text = Text([Path(args.text)], vocabulary=_vocabulary(args.text, args.vocabulary))
@@ -234,7 +235,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     options = {
         weights: ("--shape", "--out"),
         embedding: ("--weights", "--text", "--limit"),
-        training: ("--shape", "--text", "--steps", "--negatives", "--vocabulary"),
+        training: ("--shape", "--text", "--steps", "--negatives", "--vocabulary", "--seed"),
         epoch: ("--weights", "--annotated", "--limit"),
         prediction: ("--model", "--annotated", "--limit"),
         batch: ("--model", "--annotated", "--limit", "--batch-size"),
@@ -243,7 +244,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         data: ("--annotated", "--what"),
         scale: ("--model", "--text", "--actors", "--cpus", "--shard-bytes"),
     }
-    numbers = {"--limit": 1000, "--batch-size": 64, "--steps": 15, "--negatives": 2048, "--vocabulary": None}
+    numbers = {"--limit": 1000, "--batch-size": 64, "--steps": 15, "--negatives": 2048, "--vocabulary": None, "--seed": 0}
     numbers |= {"--clients": 1, "--sentences": 1, "--batch-tokens": 8192}
     numbers |= {"--actors": 2, "--cpus": 1, "--shard-bytes": 200_000}
     for measure, flags in options.items():
