@@ -20,10 +20,10 @@ class Highway(keras.layers.Layer):
 
     def build(self, input_shape):
         width = input_shape[-1]
-        of_carry, of_transform = (keras.initializers.RandomNormal(0.0, width**-0.5) for _ in range(2))  # each draws once
-        self.carry_kernel = self.add_weight((width, width), of_carry, name="carry_kernel")
+        one, other = (keras.initializers.RandomNormal(0.0, width**-0.5) for _ in range(2))  # a shared one repeats its draws
+        self.carry_kernel = self.add_weight((width, width), one, name="carry_kernel")
         self.carry_bias = self.add_weight((width,), keras.initializers.Constant(-2.0), name="carry_bias")
-        self.transform_kernel = self.add_weight((width, width), of_transform, name="transform_kernel")
+        self.transform_kernel = self.add_weight((width, width), other, name="transform_kernel")
         self.transform_bias = self.add_weight((width,), "zeros", name="transform_bias")
 
     def call(self, x):
