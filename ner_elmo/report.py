@@ -36,7 +36,8 @@ _COLUMNS = (
 def data_summary(
     names: Sequence[str], train: Sequence[Sentence], dev: Sequence[Sentence], test: Sequence[Sentence], console: Console
 ) -> None:
-    """Says what was read, and which types of dev and test cannot be learned; no entity to learn is an InputError."""
+    """Says what was read, which types of dev and test cannot be learned, and how many of their sentences were; no entity to
+    learn is an InputError."""
     types = types_of(train)
     if not types:
         raise InputError(f"{', '.join(names)}: must hold at least one entity. Received: none.")
@@ -44,7 +45,14 @@ def data_summary(
         f"{len(train):,} training, {len(dev):,} dev and {len(test):,} test sentences; types: {', '.join(types)}",
         soft_wrap=True,
     )
+    learned = {sentence.tokens for sentence in train}
     for name, sentences in (("dev", dev), ("test", test)):
+        if repeated := sum(sentence.tokens in learned for sentence in sentences):
+            console.print(
+                f"note: {repeated:,} of {len(sentences):,} {name} sentences are in training, too, which flatters scores: "
+                "see `python -m ner_elmo check`",
+                soft_wrap=True,
+            )
         if unknown := sorted(set(types_of(sentences)) - set(types)):
             console.print(
                 f"note: {name} holds types that training lacks, all of them will be missed: {', '.join(unknown)}",

@@ -318,7 +318,7 @@ def test_a_baseline_without_its_library_is_said_before_anything_is_trained(workp
     assert "--baseline crf needs sklearn-crfsuite: pip install 'ner-elmo[crf]'." in refused
 
 
-def test_types_that_training_lacks_and_a_dev_set_without_entities_are_named(workplace, inside):
+def test_what_is_odd_in_dev_and_test_is_named(workplace, inside):
     (workplace / "dev2.conll").write_text("March B-DATE\n\nit O\nrained O\n")
     (workplace / "test2.conll").write_text((workplace / "dev.conll").read_text() + "\nAcme B-ORG2\n")
     _, err = inside(
@@ -330,6 +330,8 @@ def test_types_that_training_lacks_and_a_dev_set_without_entities_are_named(work
         page = (workplace / "model2" / "report.html").read_text()
         assert f"{name}2.conll ({name}) holds types that training lacks; all of them are missed: {kind}" in page
     assert "dev holds no entity that can be learned, so the epoch that is kept is the last" in err
+    (repeated,) = [line for line in err.splitlines() if "in training" in line]
+    assert repeated.startswith("note: 4 of 5 test sentences are in training, too, ")
     assert "dev holds no entity that can be learned, so the epoch that was kept is the last." in page
     kept = [row["best"] for row in json.loads((workplace / "model2" / "report.json").read_text())["training"]["epochs"]]
     assert kept == [True, True]  # each in its turn

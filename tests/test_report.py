@@ -158,6 +158,7 @@ def test_every_section_says_its_numbers():
         ["PER", "1", "100.00", "100.00", "100.00", "1", "0.00", "0.00", "0.00"],
         ["all", "2", "50.00", "50.00", "50.00", "2", "0.00", "0.00", "0.00"],
     ]  # known: Ada Lund and Oslo, of which the latter is taken for an ORG
+    assert rows_of(html_of("nothing predicted"), "novelty")[-1] == ["all", "1", "0.00", "0.00", "0.00", "0", "·", "·", "·"]
     assert 'id="novelty"' not in html_of("no record")
     found = {cells[0]: cells[4:9] for cells in rows_of(html, "matches")[1:]}
     for name, match in test.matches.items():
@@ -219,6 +220,16 @@ def test_the_front_matter_of_a_card_is_yaml(report):
     for line in body.splitlines():
         if line.startswith("| ") and "<script" in line:
             raise AssertionError(line)
+
+
+def test_a_card_says_how_many_known_and_new_entities_were_found_where_there_are_some():
+    said = {name: re.findall("Recall of .*", card(REPORTS[name])) for name in ("some", "nothing predicted", "no entity")}
+    known = "Recall of entities whose tokens are an entity of the training files, too ({}): {} %."
+    assert said == {
+        "some": [known.format(2, "50.0"), "Recall of entities that are new (2): 0.0 %."],
+        "nothing predicted": [known.format(1, "0.0")],
+        "no entity": [],
+    }
 
 
 def test_a_card_carries_the_licence_and_the_name_of_the_data():
