@@ -36,8 +36,10 @@ _COLUMNS = (
 def data_summary(
     names: Sequence[str], train: Sequence[Sentence], dev: Sequence[Sentence], test: Sequence[Sentence], console: Console
 ) -> None:
-    """Says what was read, which types of dev and test cannot be learned, and how many of their sentences were; no entity to
-    learn is an InputError."""
+    """Says what was read, which types of dev and test cannot be learned, and how many of their sentences training has.
+
+    No entity to learn is an InputError.
+    """
     types = types_of(train)
     if not types:
         raise InputError(f"{', '.join(names)}: must hold at least one entity. Received: none.")
