@@ -85,15 +85,17 @@ def test_what_is_stopped_before_it_has_anything_leaves_nothing(start, tmp_path, 
     assert [path.name for path in tmp_path.iterdir()] == ["biLM.log"]
 
 
-def test_too_little_memory(start, small_model, tmp_path):
-    """What to lower is said in one line. One array of the network is larger than all that is left: where something small
-    finds no room, a library may end the process before anybody can say why."""
-    long = tmp_path / "long.txt"
-    long.write_text("word " * 600_000 + "\n")
-    words = ("predict", "--model", small_model, "--tokenized", long)
+def test_too_little_memory(start, tmp_path):
+    """What to lower is said in one line. One array of the network (what four gates make of a long sentence) is larger than
+    all that is left: where something small finds no room, a library may end the process before anybody can say why."""
+    long = tmp_path / "long.conll"
+    long.write_text("Ada B-PER\n" + "word O\n" * 300_000)
+    files = ("--train", long, "--dev", SAMPLE / "dev.conll", "--test", SAMPLE / "test.conll")
+    words = ("train", *files, "--elmo", "none", "--hidden-size", 1024, "--output", "model")
     command = start(tmp_path, "ner_elmo", *words, limit=3400 * 2**20)
     assert command.end() == EXIT_FAILED, command.said
-    assert command.said.strip().splitlines()[-1] == f"ner_elmo predict: error: {OUT_OF_MEMORY}"
+    assert command.said.strip().splitlines()[-1] == f"ner_elmo train: error: {OUT_OF_MEMORY}"
+    assert {path.name for path in tmp_path.iterdir()} == {"long.conll", "ner_elmo.log"}
 
 
 def test_an_array_that_finds_no_room(capsys):
