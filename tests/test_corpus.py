@@ -81,6 +81,19 @@ def test_batches_go_on_from_their_state(shards):
         np.testing.assert_array_equal(batch.targets, again.targets)
 
 
+def test_a_line_of_a_megabyte_is_cut_into_windows_like_others(tmp_path):
+    """Of many tokens, and of one. What a checkpoint keeps of it is text again."""
+    long, wide = [f"{k % 7}" for k in range(500_000)], ["w" * 10**6]
+    (tmp_path / "long.txt").write_text("\n".join(map(" ".join, [long, wide, *TEXT])) + "\n")
+    sentences = list(read_sentences([tmp_path / "long.txt"]))
+    assert sentences == [long, wide, *TEXT]
+    batches = PackedBatches(iter(sentences), vocabulary_of(TEXT), batch_size=1, unroll_steps=20)
+    for number in range(3):
+        tokens = ["", "<S>", "</S>", *(batch := next(batches)).tokens]
+        assert [tokens[k] for k in batch.token_index[0, 0]] == ["<S>", *long][20 * number :][:20]
+    assert json.loads(json.dumps(batches.rows)) == batches.rows
+
+
 def test_shards_that_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         find_files([str(tmp_path / "*.gz")])
