@@ -151,13 +151,28 @@ def test_intervals_hold_the_score_and_shrink_with_the_sentences(monkeypatch):
     for found in (few, many):
         low, high = found.types["LOC"].recall
         assert low < 0.5 < high
-        assert found.micro.precision == (1.0, 1.0)
     # of a share of 1/2 in n sentences the deviation is 1 / (2 sqrt n), the interval 1.96 of it to each side
     assert many.micro.recall[1] - many.micro.recall[0] == pytest.approx(2 * 1.96 * 0.5 / 1000**0.5, rel=0.1)
     assert few.micro.recall[1] - few.micro.recall[0] > 3 * (many.micro.recall[1] - many.micro.recall[0])
     monkeypatch.setattr(intervals, "_DRAWS_AT_ONCE", 100)
     assert bootstrap([right, wrong] * 20) == few  # in blocks as at once
     assert bootstrap([right, wrong] * 20, seed=2) != few
+
+
+def test_an_interval_of_scores_that_are_all_alike_has_a_width():
+    here, there = Span("LOC", 0, 1), Span("PER", 0, 1)
+    right, missed = judged("Oslo", [here], [(here, 0.9)]), judged("Oslo", [here])
+    assert bootstrap([right] * 25).micro.f1 == (pytest.approx(0.025 ** (1 / 25)), 1.0)
+    assert bootstrap([missed] * 25).micro.recall == (0.0, pytest.approx(1 - 0.025 ** (1 / 25)))
+    assert bootstrap([missed] * 25).micro.precision == (0.0, 1.0)  # nothing was predicted
+    # what another sentence holds does not count, and seven entities of one sentence are one draw
+    seven = [Span("LOC", k, k + 1) for k in range(7)]
+    many = judged("a b c d e f g", seven, [(span, 0.9) for span in seven])
+    other = judged("Ann", [there], [(there, 0.9)])
+    assert bootstrap([many, other, other]).types["LOC"].recall == (pytest.approx(0.025), 1.0)
+    half = judged("Oslo Ann", [here, Span("LOC", 1, 2)], [(here, 0.9)])
+    low, high = bootstrap([half]).micro.recall
+    assert 0 < low < 0.001 and high == pytest.approx(1 - low)
 
 
 def test_calibration_by_hand():
