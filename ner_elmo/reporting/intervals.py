@@ -55,6 +55,7 @@ def bootstrap(judged: Sequence[Judged], n_samples: int = N_SAMPLES, level: float
     drawn = drawn.reshape(n_samples, len(types) + 1, 3)
     found = [_intervals(drawn[:, column], counts[:, column], level) for column in range(len(types) + 1)]
     method = f"percentile bootstrap over {len(judged):,} sentences, {n_samples:,} samples, seed {seed}"
+    method += "; Clopper and Pearson's where all samples score alike"
     return Intervals(found[-1], dict(zip(types, found, strict=False)), method, n_samples, level, seed)
 
 
