@@ -2,12 +2,15 @@
 
     python -m benchmarks.ner_quality --data DIR [--sets NAME ...] [--variants NAME ...] [--seeds 1 2 3] [--sentences N]
         [--elmo WEIGHTS] [--results FILE.jsonl] [--option NAME=JSON ...]
+        [--peers DIR --spacy PYTHON --flair PYTHON] [--raw FILE ...]
     python -m benchmarks.ner_quality --show [--results FILE.jsonl]
 
 DIR holds a folder a set, with train.*, dev.* and test.* files. All rows run in one process, so that those of a set share the
 biLM's activations. A row is a set, its training sentences, a biLM (known by the digest of its weights), variant and seed.
 Each is written to FILE when it is done, one JSON object a line, and a row that is there is not run again, whatever machine
-made it. The variant "CRF" is the one with hand-made features (sklearn-crfsuite). --show prints the table of FILE alone.
+made it. The variant "CRF" is the one with hand-made features (sklearn-crfsuite); "spaCy" and "Flair" are theirs, trained by
+the scripts of --peers (`benchmarks.peers`), which learn from the raw text of --raw first and take --option as their own:
+a row of theirs is known by the digest of that text. --show prints the table of FILE alone.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import json
 import os
 import statistics
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -27,6 +31,8 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks.peers import PEERS, name_and_digest, score_peer, write_text
+from biLM.corpus import find_files
 from biLM.errors import InputError, Stopped, run_command
 from biLM.flags import json_value
 from biLM.startup import start_keras
@@ -60,12 +66,20 @@ def rows(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Names of the rows that are asked for, those of a set together."""
     for name in args.sets:
         for variant in args.variants:
-            elmo = NO_ELMO if variant == CRF else str(VARIANTS[variant].get("elmo", args.elmo))
+            bilm, weights = learned_from(args, variant)
             for seed in [0] if variant == CRF else args.seeds:
                 yield {
-                    "set": name, "sentences": args.sentences, "bilm": bilm_name(elmo), "weights": fingerprint(elmo),
+                    "set": name, "sentences": args.sentences, "bilm": bilm, "weights": weights,
                     "variant": variant, "seed": seed, "options": [] if variant == CRF else sorted(args.option),
                 }  # fmt: skip
+
+
+def learned_from(args: argparse.Namespace, variant: str) -> tuple[str, str]:
+    """A row's biLM and its digest; of another tool the raw text."""
+    if variant in PEERS:
+        return name_and_digest(args.raw)
+    elmo = NO_ELMO if variant == CRF else str(VARIANTS[variant].get("elmo", args.elmo))
+    return bilm_name(elmo), fingerprint(elmo)
 
 
 def key_of(row: dict[str, Any]) -> tuple:
@@ -101,7 +115,12 @@ def measure(args: argparse.Namespace) -> None:
         parts = train[: args.sentences], dev, test
         console.print(f"{row['set']}, {row['variant']}, seed {row['seed']}")
         begin = time.monotonic()
-        found = _score_crf(*parts) if row["variant"] == CRF else _train(args, row, files, parts, gathered, console)
+        if row["variant"] == CRF:
+            found = _score_crf(*parts)
+        elif row["variant"] in PEERS:
+            found = _score_peer(args, row, files)
+        else:
+            found = _train(args, row, files, parts, gathered, console)
         append(args.results, row | found | {"seconds": time.monotonic() - begin, "machine": description()})
 
 
@@ -111,6 +130,19 @@ def _score_crf(train: list[Sentence], dev: list[Sentence], test: list[Sentence])
     require_library()
     scores = score_baseline(train, test)
     return {"test_precision": scores.precision, "test_recall": scores.recall, "test_f1": scores.f1}
+
+
+def _score_peer(args: argparse.Namespace, row: dict[str, Any], files: dict[str, tuple[str]]) -> dict[str, Any]:
+    peer, python = PEERS[row["variant"]], getattr(args, row["variant"].lower())
+    with tempfile.TemporaryDirectory() as folder:
+        text = Path(folder) / "raw.txt"
+        options: list[tuple[str, object]] = [(side, file) for side, (file,) in files.items()]
+        options += [(name, value) for name, _, value in (one.partition("=") for one in args.option)]
+        options += [("seed", row["seed"]), *([("limit", args.sentences)] if args.sentences else [])]
+        if args.raw:
+            write_text(args.raw, text)
+            options.append((peer.raw_text, text))
+        return score_peer(python, args.peers / peer.script, options)
 
 
 def _train(args, row, files, parts, gathered, console) -> dict[str, Any]:
@@ -156,12 +188,12 @@ def finished(path: Path) -> list[dict[str, Any]]:
 
 
 def table(results: list[dict[str, Any]]) -> Iterator[str]:
-    """Mean and deviation over seeds, as lines of Markdown."""
+    """Mean and deviation over seeds, as lines of Markdown. confidence: expected calibration error on test."""
     groups: dict[tuple, list[dict[str, Any]]] = defaultdict(list)
     for row in results:
         sentences = f"{row['sentences']:,}" if row["sentences"] else "all"
         groups[(row["set"], sentences, row["variant"], row["bilm"], row["weights"], " ".join(row["options"]))].append(row)
-    yield "| set | sentences | variant | biLM | weights | options | seeds | dev F1 | test F1 | calibration error | minutes |"
+    yield "| set | sentences | variant | biLM or text | digest | options | seeds | dev F1 | test F1 | confidence | minutes |"
     yield "|---|---:|---|---|---|---|---:|---:|---:|---:|---:|"
     for names, runs in groups.items():
         figures = [_mean([100 * run[name] for run in runs if name in run]) for name in ("dev_f1", "test_f1")]
@@ -181,19 +213,27 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, metavar="DIR", help="needed unless --show is given")
     parser.add_argument("--sets", nargs="+", metavar="NAME", help="folders of DIR; all when not given")
-    parser.add_argument("--variants", nargs="+", default=["default"], choices=[*VARIANTS, CRF], metavar="NAME",
-                        help=f"of: {', '.join(VARIANTS)}, {CRF}. Default: default.")  # fmt: skip
+    parser.add_argument("--variants", nargs="+", default=["default"], choices=[*VARIANTS, CRF, *PEERS], metavar="NAME",
+                        help=f"of: {', '.join([*VARIANTS, CRF, *PEERS])}. Default: default.")  # fmt: skip
     parser.add_argument("--seeds", nargs="+", type=int, default=[1], metavar="N")
     parser.add_argument("--sentences", type=int, metavar="N", help="the first N training sentences alone")
     parser.add_argument("--elmo", default=TrainConfig.elmo, metavar="WEIGHTS", help="the bundled biLM when not given")
     parser.add_argument("--results", type=Path, default=Path("ner_quality.jsonl"), metavar="FILE")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=JSON", help="of TrainConfig, for all rows")
+    parser.add_argument("--peers", type=Path, metavar="DIR", help="scripts of the other tools")
+    for name in PEERS:
+        parser.add_argument(f"--{name.lower()}", default=sys.executable, metavar="PYTHON", help=f"a Python that has {name}")
+    parser.add_argument("--raw", nargs="+", default=[], metavar="FILE", help="raw text for the other tools, tokenised, a "
+                        "sentence a line; patterns too")  # fmt: skip
     parser.add_argument("--show", action="store_true", help="print the table of FILE and run nothing")
     args = parser.parse_args(arguments)
     if args.show:
         return args
     if args.data is None or not args.data.is_dir():
         raise InputError(f"--data must be a directory with a folder a set. Received: {args.data}.")
+    if args.peers is None and set(args.variants) & set(PEERS):
+        raise InputError(f"{' and '.join(PEERS)} are run by the scripts of --peers DIR. Received: {args.peers}.")
+    args.raw = find_files(args.raw) if args.raw else []
     args.sets = args.sets or sorted(path.parent.name for path in args.data.glob("*/train.*"))
     return args
 

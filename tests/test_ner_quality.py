@@ -5,7 +5,7 @@ import json
 import pytest
 
 from benchmarks import ner_quality
-from biLM.errors import Stopped
+from biLM.errors import InputError, Stopped
 from ner_elmo import experiment
 
 TEXT = "Ada B-PER\nleft O\nOslo B-LOC\n\nBo B-PER\nsaw O\nLund B-LOC\n"
@@ -69,3 +69,30 @@ def test_the_hand_made_crf_is_a_row_without_a_seed(command, tmp_path, capsys):
     (row,) = map(json.loads, (tmp_path / "rows.jsonl").read_text().splitlines())
     assert (row["seed"], row["bilm"], row["sentences"]) == (0, "none", 1) and 0 <= row["test_f1"] <= 1
     assert capsys.readouterr().out.splitlines()[-1].startswith("| toy | 1 | CRF | none | none |  | 1 |")
+
+
+def test_another_tool_is_known_by_the_raw_text_that_it_learns_from(command, tmp_path):
+    raw = tmp_path / "news" / "raw.txt"
+    raw.parent.mkdir()
+    rows = []
+    for lines in ([], ["Ada left Oslo\n"], ["Bo saw Lund\n"]):
+        raw.write_text("".join(lines))
+        given = ["--raw", str(raw)] if lines else []
+        rows += ner_quality.rows(ner_quality.parse([*command, "--variants", "spaCy", "--peers", str(tmp_path), *given]))
+    assert len(set(map(ner_quality.key_of, rows))) == 3 and [row["bilm"] for row in rows] == ["none", "news", "news"]
+    with pytest.raises(InputError, match="spaCy and Flair are run by the scripts of --peers DIR"):
+        ner_quality.parse([*command, "--variants", "spaCy"])
+
+
+@pytest.mark.slow
+def test_spacy_is_trained_on_the_same_files_and_raw_text(command, shared, tmp_path, capsys):
+    raw = tmp_path / "raw.txt"
+    raw.write_text("Ada left Oslo\nBo saw Lund\n" * 8)
+    steps = ["--option", "max-steps=4", "--option", "eval-frequency=2", "--option", "pretrain-epochs=1"]
+    call = [command[0], command[1], "--results", command[5], "--variants", "spaCy", "--peers", str(shared / "peers"), *steps]
+    ner_quality.main(ner_quality.parse([*call, "--seeds", "3", "--raw", str(raw)]))
+    (row,) = map(json.loads, (tmp_path / "rows.jsonl").read_text().splitlines())
+    assert row["printed"]["peer"] == "spacy-blank-en+pretrain" and row["printed"]["pretrain_s"] > 0
+    assert row["printed"]["seed"] == 3 and row["printed"]["train_sents"] == 2
+    assert row["test_f1"] == row["printed"]["F1"] / 100
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f"| toy | all | spaCy | {tmp_path.name} | ")
