@@ -104,7 +104,7 @@ def fit(
     )
     show = watch or report.EpochTable(config.epochs, console)
     events = Path(config.tensorboard) if config.tensorboard else None
-    with progress("training", console) as step, tensorboard(events) as board:
+    with progress("training", console, lines=False) as step, tensorboard(events) as board:  # an epoch's; the table has lines
 
         def each(epoch: Epoch) -> None:
             board(epoch.number, epoch.figures)

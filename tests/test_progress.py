@@ -1,0 +1,85 @@
+"""Progress where there is no terminal: a few lines with the time left, fewer the longer it takes."""
+
+from io import StringIO
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from biLM.progress import progress, show_rate, show_training
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds, which a test sets."""
+    now = SimpleNamespace(seconds=1000.0)
+    monkeypatch.setattr("biLM.progress.time", SimpleNamespace(monotonic=lambda: now.seconds))
+    return now
+
+
+def test_lines_come_when_twice_the_time_has_passed(clock):
+    said = StringIO()
+    with progress("counting words", Console(file=said)) as report:
+        for shard in range(1, 101):
+            clock.seconds += 4
+            report(shard, 100)
+    assert said.getvalue().splitlines() == [
+        "counting words  8%  0:06:08 left", "counting words  16%  0:05:36 left", "counting words  32%  0:04:32 left",
+        "counting words  64%  0:02:24 left",
+    ]  # fmt: skip
+
+
+def test_what_is_soon_done_says_nothing(clock):
+    said = StringIO()
+    with progress("counting words", Console(file=said)) as report:
+        clock.seconds += 29
+        report(1, 2)
+    assert said.getvalue() == ""
+
+
+def test_without_a_total_there_is_no_time_left(clock):
+    said = StringIO()
+    with progress("prepare", Console(file=said)) as report:
+        clock.seconds += 30
+        report(1234, None)
+    assert said.getvalue() == "prepare  1,234\n"
+
+
+def test_a_terminal_has_its_bar_alone(clock):
+    said = StringIO()
+    with progress("prepare", Console(file=said, force_terminal=True)) as report:
+        clock.seconds += 100
+        report(1, 2)
+    assert "left" not in said.getvalue()
+    assert "50%" in said.getvalue()
+
+
+def test_a_table_can_do_without_lines(clock):
+    said = StringIO()
+    with progress("training", Console(file=said), lines=False) as report:
+        clock.seconds += 100
+        report(1, 2)
+    assert said.getvalue() == ""
+
+
+def test_training_is_told_of_between_its_rows(clock, capsys):
+    """A run that goes on from step 1,000 counts its own steps alone."""
+    row = SimpleNamespace(heldout_both=80.5, epoch=1, tokens=102_000, loss=4.1, tokens_per_second=100.0)
+    with show_training() as show:
+        for step in range(1001, 1101):
+            clock.seconds += 1
+            at_row = row if step == 1020 else None
+            show(SimpleNamespace(step=step, n_steps=1101, loss=4.0, tokens_per_second=100.0, row=at_row))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split("/")[0] for line in lines] == ["step    1,020", "step 1,030", "step 1,060"]
+    assert lines[0].endswith(
+        "  epoch 1       102,000 tokens  loss 4.100  held-out perplexity 80.50  100 tokens/s  0:01:21 left"
+    )
+    assert lines[1] == "step 1,030/1,101  loss 4.000  held-out perplexity 80.50  100 tokens/s  0:01:13 left"
+
+
+def test_a_rate_is_of_all_that_was_done(clock, capsys):
+    with show_rate("tokens") as show:
+        clock.seconds += 50
+        show(1, 4, 5000)
+    assert capsys.readouterr().err == "25.0%  5,000 tokens  100 tokens/s  0:02:30 left\n"
