@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from biLM.errors import InputError
-from biLM.progress import Report
+from biLM.progress import Report, silent
 
 TRIES = 5  # in a row that bring nothing new
 MOST = 20 * 10**9  # bytes of a file whose size is not known beforehand
@@ -46,7 +46,7 @@ def fetch(
     remote: Remote,
     path: Path,
     check: Callable[[Path], None] = lambda path: None,
-    report: Report = lambda done, total: None,
+    report: Report = silent,
     pause: float = 1.0,
 ) -> None:
     """Downloads a file to `path`, unless it is there; of several processes one does, and the others wait.

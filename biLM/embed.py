@@ -21,7 +21,7 @@ from biLM.corpus import count_lines, open_text
 from biLM.errors import InputError
 from biLM.hdf5 import new_hdf5
 from biLM.model import BiLM
-from biLM.progress import Report
+from biLM.progress import Report, silent
 from biLM.vocabulary import Vocabulary
 
 LINES_AT_ONCE = 4096  # sorted by length among themselves; beside the index, memory depends on this and not on the file
@@ -44,7 +44,7 @@ def dump(
     mix: Mix | None = None,
     batch_size: int | None = None,
     sentence_to_index: bool = True,
-    report: Report = lambda done, total: None,
+    report: Report = silent,
 ) -> int:
     """Writes the activations of a tokenised text file, a sentence a line; returns how many sentences it held.
 
@@ -76,7 +76,7 @@ def dump(
     return n_sentences
 
 
-def dump_tokens(bilm: BiLM, vocabulary: Vocabulary, target: str | Path, report: Report = lambda done, total: None) -> None:
+def dump_tokens(bilm: BiLM, vocabulary: Vocabulary, target: str | Path, report: Report = silent) -> None:
     """Writes `embedding` (V, P) float32: the context-free vectors of a vocabulary's words, in its order, layer 0.
 
     With it a biLM runs on word ids where all words are known. Source: bilm-tf's `dump_token_embeddings`.

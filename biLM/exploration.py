@@ -15,7 +15,7 @@ from biLM.corpus import count_lines, open_text
 from biLM.errors import InputError
 from biLM.files import whole_file
 from biLM.model import BiLM
-from biLM.progress import Report
+from biLM.progress import Report, silent
 
 LINES_AT_ONCE = 2048
 SNIPPET = 6  # tokens on each side
@@ -36,7 +36,7 @@ def occurrences(
     source: str | Path,
     layer: int = -1,
     words: frozenset[str] | None = None,
-    report: Report = lambda done, total: None,
+    report: Report = silent,
 ) -> Iterator[tuple[list[Occurrence], np.ndarray]]:
     """Yields tokens of a text (those among `words`, all when None) with their vectors (n, D) of one layer.
 
@@ -79,7 +79,7 @@ def neighbours(
     position: int,
     layer: int = -1,
     n: int = 10,
-    report: Report = lambda done, total: None,
+    report: Report = silent,
 ) -> list[tuple[float, Occurrence]]:
     """The n tokens of a text whose vectors in context have the greatest cosine with that of `sentence[position]`."""
     if not 0 <= position < len(sentence):
@@ -104,7 +104,7 @@ def collect(
     words: Sequence[str],
     layer: int = -1,
     limit: int = 200,
-    report: Report = lambda done, total: None,
+    report: Report = silent,
 ) -> tuple[list[Occurrence], np.ndarray]:
     """At most `limit` occurrences of each word, the first ones. A word that does not occur is an InputError."""
     counts: Counter[str] = Counter()

@@ -24,7 +24,7 @@ from pathlib import Path
 from biLM.corpus import BoundedReader, decoded, open_text
 from biLM.errors import InputError
 from biLM.files import check_free, whole_directory
-from biLM.progress import Report
+from biLM.progress import Report, silent
 from biLM.text import Tokenizer, require_characters
 from biLM.vocabulary import Vocabulary
 from biLM.word_counts import WordCounts
@@ -64,7 +64,7 @@ def prepare(
     wrapped: bool = False,
     max_characters_per_token: int = 50,
     seed: int = 0,
-    report: Report = lambda done, total: None,
+    report: Report = silent,
 ) -> Prepared:
     """Writes `out/train-*.txt.gz`, `out/heldout.txt.gz` and `out/report.json`.
 

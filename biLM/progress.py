@@ -15,6 +15,10 @@ Report = Callable[[int, int | None], None]  # (done, total or None where it is n
 FIRST_LINE = 30.0  # seconds
 
 
+def silent(done: int, total: int | None) -> None:
+    """A `Report` that shows nothing."""
+
+
 class Lines:
     """Lines where there is no terminal: the first after half a minute, each further one when twice the time has passed, so
     that a log of a day has a dozen."""
@@ -45,8 +49,8 @@ def progress(text: str, console: Console | None = None, lines: bool = True) -> I
     """
     console = console or Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    say = Lines(console)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    say, off = Lines(console), not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=off, redirect_stdout=False) as bar:
         task = bar.add_task(text, total=None)
 
         def show(done: int, total: int | None) -> None:

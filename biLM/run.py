@@ -14,7 +14,7 @@ from biLM.errors import InputError
 from biLM.files import read_object, write_object
 from biLM.flags import from_mapping
 from biLM.options import BiLMOptions
-from biLM.progress import Report
+from biLM.progress import Report, silent
 from biLM.training_options import TrainingOptions
 from biLM.vocabulary import SPECIAL_TOKENS, Vocabulary
 from biLM.word_counts import WordCounts
@@ -50,7 +50,7 @@ def start_run(
     training: TrainingOptions,
     text: Text,
     out: Path,
-    report: Report = lambda done, total: None,
+    report: Report = silent,
     tuned_from: str | None = None,
 ) -> None:
     """Makes the directory of a new run: training.json, options.json and vocab.txt. The tokens are counted here.
@@ -113,7 +113,7 @@ def check_heldout(text: Text) -> None:
             raise InputError(f"{path}: must hold a sentence at least. Received: an empty file. Leave it out of --heldout.")
 
 
-def count_positions(paths: Sequence[Path], counts: WordCounts, report: Report = lambda done, total: None) -> int:
+def count_positions(paths: Sequence[Path], counts: WordCounts, report: Report = silent) -> int:
     """Counts the words of shards; returns the positions: tokens and an end mark a sentence. A shard without a sentence is
     an InputError."""
     n_positions = 0

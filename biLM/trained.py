@@ -15,7 +15,7 @@ from biLM.language_model import LanguageModel
 from biLM.model import BiLM
 from biLM.options import BiLMOptions
 from biLM.perplexity import Perplexity, perplexity
-from biLM.progress import Report
+from biLM.progress import Report, silent
 from biLM.softmax import Softmax
 from biLM.vocabulary import SPECIAL_TOKENS, Vocabulary
 from biLM.weights import find_options, load_bilm, save_bilm
@@ -104,7 +104,7 @@ def heldout_perplexity(
     paths: Sequence[Path],
     batch_size: int = 64,
     initial_state: str = "warm",
-    report: Report = lambda done, total: None,
+    report: Report = silent,
 ) -> Perplexity:
     """Perplexity of shards under the model in a directory."""
     model, softmax, vocabulary = load_language_model(directory, initial_state)

@@ -16,7 +16,7 @@ import numpy as np
 from biLM.errors import InputError
 from biLM.model import BiLM
 from biLM.options import BiLMOptions
-from biLM.progress import Report
+from biLM.progress import Report, silent
 from biLM.run import Text, start_run
 from biLM.softmax import Softmax
 from biLM.trained import load_softmax
@@ -41,7 +41,7 @@ def start_tuning(
     text: Text,
     out: Path,
     dropout: float | None = None,
-    report: Report = lambda done, total: None,
+    report: Report = silent,
 ) -> tuple[Training, Carried]:
     """Makes a run that begins with the weights of another one, or with published ones.
 

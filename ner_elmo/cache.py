@@ -25,7 +25,7 @@ import numpy as np
 from filelock import FileLock
 
 from biLM import BiLM, InputError
-from biLM.progress import Report
+from biLM.progress import Report, silent
 from biLM.tfhub import HubBiLM
 from ner_elmo.batching import Tokens, mask_of
 from ner_elmo.config import TrainConfig
@@ -102,7 +102,7 @@ class Cache:
         """The one that a configuration names."""
         return cls(Path(config.cache_dir or default_directory()), int(config.cache_size * 1e9))
 
-    def activations(self, bilm: BiLM, sentences: Sequence[Tokens], report: Report = lambda done, total: None) -> Activations:
+    def activations(self, bilm: BiLM, sentences: Sequence[Tokens], report: Report = silent) -> Activations:
         """Activations of sentences; those that are not here are computed and added.
 
         `report(tokens done, tokens in all)` is called after each batch.

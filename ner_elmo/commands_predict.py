@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from biLM.errors import InputError, run_command
+from biLM.progress import progress
 from biLM.published import go_offline, resolve
 from biLM.startup import start_keras
 from biLM.text import require_characters
-from ner_elmo.inputs import INPUTS, STYLES, Item, read_items
+from ner_elmo.inputs import INPUTS, STYLES, Item, count_items, read_items
 from ner_elmo.model_directory import describe, last_model
+
+if TYPE_CHECKING:
+    from ner_elmo.output import Result
 
 ABOUT = "Tag text with a trained model."
 
@@ -114,12 +120,23 @@ def main(args: argparse.Namespace) -> None:
     threshold = tagger.confidence.threshold(args.min_precision) if args.min_precision else None
     lowest = max(args.min_confidence, threshold.confidence if threshold else 0.0)
     found = output.results(tagger, chain(items, read), args.tokenized, lowest, args.n_best)
+    if not sys.stdout.isatty():  # there the results themselves show it
+        found = watched(found, count_items(args.files, args.read_format), len(items))
     if threshold:
         found = output.counted(found, threshold, args.min_precision, lowest)
     if args.rank_by_doubt:
         print("note: --rank-by-doubt reads the whole input before it writes", file=sys.stderr)
         found = iter(output.ranked(found))
     output.put(found, args.format, tagger.tag_set.types, sys.stdout)
+
+
+def watched(found: Iterable[Result], in_files: int | None, others: int) -> Iterator[Result]:
+    """Passes results on and shows on stderr how many of all there were. in_files: texts in files, None if unknown."""
+    total = None if in_files is None else in_files + others
+    with progress("tagging") as report:
+        for result in found:
+            report(result.number, total)
+            yield result
 
 
 def script(name: str = "predict-ner") -> int:

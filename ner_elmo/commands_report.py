@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from biLM.errors import InputError
+from biLM.progress import progress
 from biLM.startup import start_keras
 from ner_elmo.model_directory import describe, language_of
 from ner_elmo.readers import read_sentences
@@ -51,4 +52,5 @@ def _measured(model: Path, files: list[str]):
     from ner_elmo.reporting.data import of_model
     from ner_elmo.reporting.judged import judge
 
-    return of_model(model, judge(Predictor.load(model), sentences))
+    with progress("tagging") as report:
+        return of_model(model, judge(Predictor.load(model), sentences, report))

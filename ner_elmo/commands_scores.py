@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from biLM.errors import InputError
+from biLM.progress import progress
 from biLM.startup import start_keras
 from ner_elmo.config import TrainConfig
 from ner_elmo.entities import Span
@@ -98,5 +99,9 @@ def _predict(models: Sequence[Path], sentences: Sequence[Sentence], elmo: str | 
     from ner_elmo.predictor import Predictor
 
     tokens = [sentence.tokens for sentence in sentences]
-    found = (Predictor.load(model, elmo).tag_sentences(tokens) for model in models)
-    return [[[span for span, _ in entities] for entities in predicted] for predicted in found]
+    found = []
+    for model in models:
+        with progress("tagging") as report:
+            predicted = Predictor.load(model, elmo).tag_sentences(tokens, report)
+        found.append([[span for span, _ in entities] for entities in predicted])
+    return found

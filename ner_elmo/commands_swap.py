@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from biLM.errors import InputError
+from biLM.progress import progress
 from biLM.startup import start_keras
 from ner_elmo.config import TrainConfig
 from ner_elmo.model_directory import DESCRIPTION, claim, describe
@@ -69,7 +70,8 @@ def _f1(model: Path, elmo: Any, dev: list[Sentence]) -> float:
     from ner_elmo.predictor import Predictor
 
     tokens = [sentence.tokens for sentence in dev]
-    found = Predictor.load(model, elmo).tag_sentences(tokens)
+    with progress("tagging") as report:
+        found = Predictor.load(model, elmo).tag_sentences(tokens, report)
     spans = [[span for span, _ in entities] for entities in found]
     return strict_score([sentence.spans for sentence in dev], spans, list(map(len, tokens))).f1
 
@@ -82,9 +84,9 @@ def _save(args: argparse.Namespace, other: Any, config: TrainConfig, dev: list[S
 
     tagger = Predictor.load(args.model, other)
     tagger.confidence = AS_IT_IS
-    confidence = learn_confidence(
-        [sentence.spans for sentence in dev], tagger.tag_sentences([sentence.tokens for sentence in dev])
-    )
+    with progress("tagging") as report:
+        found = tagger.tag_sentences([sentence.tokens for sentence in dev], report)
+    confidence = learn_confidence([sentence.spans for sentence in dev], found)
     save_model(args.out, tagger.tagger, tagger.features, config, {"swapped_from": str(args.model)}, confidence)
     print(f"model: {args.out}")
 

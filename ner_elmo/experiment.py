@@ -116,16 +116,17 @@ def fit(
     if trained.interrupted:
         console.print("interrupted: going on with the best epoch so far")
     tagger = Predictor(trained.tagger, trained.features, Tokenizer(config.lang))
-    tagger.confidence = learn_confidence(
-        [sentence.spans for sentence in material.dev], tagger.tag_sentences([sentence.tokens for sentence in material.dev])
-    )
+    with progress("tagging dev", console) as step:
+        found = tagger.tag_sentences([sentence.tokens for sentence in material.dev], step)
+    tagger.confidence = learn_confidence([sentence.spans for sentence in material.dev], found)
     return trained, tagger
 
 
 def run(config: TrainConfig, material: Material, console: Console) -> Outcome:
     """Trains a tagger, and scores it on test."""
     trained, tagger = fit(config, material, console)
-    judged = judge(tagger, material.test)
+    with progress("tagging test", console) as step:
+        judged = judge(tagger, material.test, step)
     return Outcome(config, trained, tagger, judged, evaluation_of(judged))
 
 

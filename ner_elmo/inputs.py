@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from biLM.corpus import BoundedReader, decoded, open_bytes
+from biLM.corpus import BoundedReader, count_lines, decoded, open_bytes
 from biLM.errors import InputError
 from biLM.prepare import find_sources
 from biLM.text import TextSentence, require_characters
@@ -83,6 +83,27 @@ def _items(paths: Sequence[str], field: str | None, form: str) -> Iterator[Item]
                 require_characters(document.text, document.where)
                 row = {"text": "", **document.fields} | {"text": document.text} if document.fields else None
                 yield Item(document.text, document.sentences, row)
+
+
+def count_items(paths: Sequence[str], form: str = AUTO) -> int | None:
+    """About how many texts `read_items` will give, to say how long that takes: of JSON Lines empty lines count, too.
+
+    None where that cannot be known before they are read: of standard input, pipes, annotated files, and broken ones.
+    """
+    try:
+        counts = [_count(path, _kind(path) if form == AUTO else form) for path in _files(paths)]
+    except InputError:  # told when it is its turn
+        return None
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
+def _count(path: str, kind: str) -> int | None:
+    if kind not in (TEXT, ROWS) or not Path(path).is_file():
+        return None
+    if kind == ROWS and suffix_of(Path(path)) in COMMA:
+        return sum(1 for _ in comma.rows(Path(path))) - 1
+    return count_lines(Path(path))
 
 
 def _files(paths: Sequence[str]) -> Iterator[str]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from biLM import BiLM
 from biLM.batching import batches_by_length, filled
+from biLM.progress import Report, silent
 from biLM.text import TextSentence, Tokenizer, split_tokens
 from ner_elmo.batching import Features, Prepared, Tokens
 from ner_elmo.bundle import load_model
@@ -106,12 +107,13 @@ class Predictor:
         for item, sentences in zip(chunk, split, strict=True):
             yield item, [(sentence, next(found)) for sentence in sentences]
 
-    def tag_sentences(self, sentences: Sequence[Tokens]) -> list[list[tuple[Span, float]]]:
-        """Spans of tokenised sentences, each with its confidence."""
-        return self.decode(self.emissions(sentences), len(sentences))
+    def tag_sentences(self, sentences: Sequence[Tokens], report: Report = silent) -> list[list[tuple[Span, float]]]:
+        """Spans of tokenised sentences, each with its confidence. report: (sentences read by the network, in all)."""
+        return self.decode(self.emissions(sentences, report), len(sentences))
 
-    def emissions(self, sentences: Sequence[Tokens]) -> list[Batch]:
-        """What the network says of the sentences that hold a token, in batches of like length."""
+    def emissions(self, sentences: Sequence[Tokens], report: Report = silent) -> list[Batch]:
+        """What the network says of the sentences that hold a token, in batches of like length. report: as above."""
+        done = 0
         inputs = Prepared(self.features, [*sentences, ()])  # an empty one, to fill batches up with
         batches = []
         with self._network:
@@ -120,6 +122,8 @@ class Predictor:
                     positions = part[chosen].tolist()
                     emissions = self.tagger.predict_on_batch(inputs.batch(filled(positions, len(sentences))))
                     batches.append((positions, inputs.lengths[positions], emissions[: len(positions)]))
+                    done += len(positions)
+                    report(done, len(sentences))
         return batches
 
     def decode(self, batches: Sequence[Batch], n_sentences: int) -> list[list[tuple[Span, float]]]:

@@ -15,7 +15,7 @@ import numpy as np
 from biLM.corpus import open_text
 from biLM.errors import InputError
 from biLM.files import read_lines
-from biLM.progress import Report
+from biLM.progress import Report, silent
 from biLM.trained import output_vectors
 
 WORD_VECTORS = "word_vectors.npy"  # in a model directory
@@ -77,7 +77,7 @@ class WordVectors:
         return cls(words, found)
 
 
-def read_word_vectors(path: str | Path, max_words: int, report: Report = lambda done, total: None) -> WordVectors:
+def read_word_vectors(path: str | Path, max_words: int, report: Report = silent) -> WordVectors:
     """Reads the first `max_words` words of a file, plain, .gz or .xz. A first line of two numbers, as word2vec and
     fastText write it, is passed over; of equal words the first one counts. A directory is that of a biLM.
 

@@ -1,12 +1,16 @@
 """Progress where there is no terminal: a few lines with the time left, fewer the longer it takes."""
 
+import gzip
+import os
 from io import StringIO
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
+import predict
 from biLM.progress import progress, show_rate, show_training
+from ner_elmo.inputs import count_items
 
 
 @pytest.fixture
@@ -83,3 +87,36 @@ def test_a_rate_is_of_all_that_was_done(clock, capsys):
         clock.seconds += 50
         show(1, 4, 5000)
     assert capsys.readouterr().err == "25.0%  5,000 tokens  100 tokens/s  0:02:30 left\n"
+
+
+@pytest.fixture
+def six_texts(tmp_path):
+    """Three lines, two rows of JSON, and one of CSV that holds a line end."""
+    (tmp_path / "a.txt").write_text("Ada Lund left.\n\nNobody spoke.\n")
+    with gzip.open(tmp_path / "b.jsonl.gz", "wt") as rows:
+        rows.write('{"text": "Oslo"}\n{"text": "Turin"}\n')
+    (tmp_path / "c.csv").write_text('text\n"one\ntext"\n')
+    return [str(tmp_path / name) for name in ("a.txt", "b.jsonl.gz", "c.csv")]
+
+
+def test_texts_are_counted_before_they_are_tagged(six_texts, tmp_path):
+    assert count_items(six_texts) == 6
+    assert count_items([str(tmp_path)]) == 6
+    assert count_items(six_texts[1:2], "text") == 2
+
+
+def test_what_cannot_be_counted_is_left_alone(six_texts, tmp_path):
+    os.mkfifo(tmp_path / "pipe")  # to open it would wait for a writer
+    (tmp_path / "d.conll").write_text("Oslo B-LOC\n")
+    (tmp_path / "cut.txt.gz").write_bytes((tmp_path / "b.jsonl.gz").read_bytes()[:-9])
+    for name in ("pipe", "d.conll", "cut.txt.gz"):
+        assert count_items([*six_texts, str(tmp_path / name)]) is None
+    assert count_items([]) is None  # standard input
+
+
+def test_tagging_files_is_told_of(small_model, six_texts, monkeypatch, capsys):
+    monkeypatch.setattr("biLM.progress.FIRST_LINE", 0.0)
+    predict.main(predict.parse([*six_texts, "--model", str(small_model), "--format", "jsonl"]))
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 6
+    assert err.startswith("tagging  17%  0:0")

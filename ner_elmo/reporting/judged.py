@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from biLM.progress import Report, silent
 from ner_elmo.decoding import forward_backward, span_probability, viterbi
 from ner_elmo.entities import Span
 from ner_elmo.marginals import outside_probability
@@ -34,11 +35,11 @@ class Judged:
         return self.sentence.spans
 
 
-def judge(tagger: Predictor, sentences: Sequence[Sentence]) -> list[Judged]:
-    """What a model says of annotated sentences, in their order. The network runs once over each."""
+def judge(tagger: Predictor, sentences: Sequence[Sentence], report: Report = silent) -> list[Judged]:
+    """What a model says of annotated sentences, in their order. The network runs once over each; report: (read, in all)."""
     scores, tag_set = tagger.scores, tagger.tag_set
     result: dict[int, Judged] = {}
-    for positions, lengths, emissions in tagger.emissions([sentence.tokens for sentence in sentences]):
+    for positions, lengths, emissions in tagger.emissions([sentence.tokens for sentence in sentences], report):
         counts = lengths.clip(1)
         best, lattices = viterbi(emissions, counts, scores), forward_backward(emissions, counts, scores)
         for row, position in enumerate(positions):
