@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 Report = Callable[[int, int | None], None]  # (done, total or None where it is not known)
-FIRST_LINE = 30.0  # seconds
+FIRST_LINE, LONGEST_WAIT = 30.0, 600.0  # seconds
 
 
 def silent(done: int, total: int | None) -> None:
@@ -20,8 +20,8 @@ def silent(done: int, total: int | None) -> None:
 
 
 class Lines:
-    """Lines where there is no terminal: the first after half a minute, each further one when twice the time has passed, so
-    that a log of a day has a dozen."""
+    """Lines where there is no terminal: the first after half a minute, each further one when twice the time has passed, ten
+    minutes later at most."""
 
     def __init__(self, console: Console):
         self.console, self.begin, self.due = console, time.monotonic(), FIRST_LINE
@@ -31,9 +31,9 @@ class Lines:
         passed = time.monotonic() - self.begin
         if self.console.is_terminal or passed < self.due:
             return
-        self.due = 2 * passed
-        left = f"  {duration(passed * (total - done) / done)} left" if total and done else ""
-        self.console.print(text + left, highlight=False, soft_wrap=True)
+        self.due = passed + min(passed, LONGEST_WAIT)
+        left = f"  {duration(passed * max(0, total - done) / done)} left" if total and done else ""
+        self.console.print(text + left, highlight=False, markup=False, soft_wrap=True)
 
 
 def duration(seconds: float) -> timedelta:

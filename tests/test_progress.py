@@ -33,6 +33,25 @@ def test_lines_come_when_twice_the_time_has_passed(clock):
     ]  # fmt: skip
 
 
+def test_a_day_has_a_line_every_ten_minutes(clock):
+    said = StringIO()
+    with progress("prepare", Console(file=said)) as report:
+        for second in range(1, 86_401):
+            clock.seconds += 1
+            report(second, 86_400)
+    lines = said.getvalue().splitlines()
+    assert len(lines) == 148  # six until 960 s
+    assert lines[-2:] == ["prepare  99%  0:14:00 left", "prepare  100%  0:04:00 left"]
+
+
+def test_brackets_in_a_name_stay(clock):
+    said = StringIO()
+    with progress("a[b].hdf5", Console(file=said)) as report:
+        clock.seconds += 30
+        report(1, 2)
+    assert said.getvalue() == "a[b].hdf5  50%  0:00:30 left\n"
+
+
 def test_what_is_soon_done_says_nothing(clock):
     said = StringIO()
     with progress("counting words", Console(file=said)) as report:
