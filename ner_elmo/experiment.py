@@ -89,8 +89,10 @@ def gather(
     if config.train_bilm or not config.cache:
         return replace(material, bilm=bilm)
     cache = Cache.of(config)
-    with progress("embedding", console) as step:
-        of_train, of_dev = (cache.activations(bilm, [one.tokens for one in side], step) for side in (train, dev))
+    with progress("embedding training", console) as step:
+        of_train = cache.activations(bilm, [one.tokens for one in train], step)
+    with progress("embedding dev", console) as step:
+        of_dev = cache.activations(bilm, [one.tokens for one in dev], step)
     report.cache_summary(cache.directory, [of_train.found, of_dev.found], console)
     return replace(material, bilm=bilm, activations=(of_train, of_dev))
 
