@@ -44,28 +44,20 @@ def test_a_day_has_a_line_every_ten_minutes(clock):
     assert lines[-2:] == ["prepare  99%  0:14:00 left", "prepare  100%  0:04:00 left"]
 
 
-def test_brackets_in_a_name_stay(clock):
+@pytest.mark.parametrize(
+    ("text", "seconds", "total", "line"),
+    [
+        ("a[b].hdf5", 30, 2, "a[b].hdf5  50%  0:00:30 left\n"),
+        ("what is soon done", 29, 2, ""),
+        ("of an unknown number", 30, None, "of an unknown number  1\n"),
+    ],
+)
+def test_a_line(clock, text, seconds, total, line):
     said = StringIO()
-    with progress("a[b].hdf5", Console(file=said)) as report:
-        clock.seconds += 30
-        report(1, 2)
-    assert said.getvalue() == "a[b].hdf5  50%  0:00:30 left\n"
-
-
-def test_what_is_soon_done_says_nothing(clock):
-    said = StringIO()
-    with progress("counting words", Console(file=said)) as report:
-        clock.seconds += 29
-        report(1, 2)
-    assert said.getvalue() == ""
-
-
-def test_without_a_total_there_is_no_time_left(clock):
-    said = StringIO()
-    with progress("prepare", Console(file=said)) as report:
-        clock.seconds += 30
-        report(1234, None)
-    assert said.getvalue() == "prepare  1,234\n"
+    with progress(text, Console(file=said)) as report:
+        clock.seconds += seconds
+        report(1, total)
+    assert said.getvalue() == line
 
 
 def test_a_terminal_has_its_bar_alone(clock):
