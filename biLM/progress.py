@@ -42,10 +42,10 @@ def duration(seconds: float) -> timedelta:
 
 
 @contextmanager
-def progress(text: str, console: Console | None = None, lines: bool = True) -> Iterator[Report]:
+def progress(text: str, console: Console | None = None, lines: Callable[[], bool] = lambda: True) -> Iterator[Report]:
     """Gives a function (done, total) that moves the bar.
 
-    lines: whether there are any where there is no terminal.
+    lines: whether there are still any where there is no terminal.
     """
     console = console or Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
@@ -55,7 +55,7 @@ def progress(text: str, console: Console | None = None, lines: bool = True) -> I
 
         def show(done: int, total: int | None) -> None:
             bar.update(task, completed=done, total=total)
-            if lines:
+            if lines():
                 say(f"{text}  {done / total:.0%}" if total else f"{text}  {done:,}", done, total)
 
         yield show

@@ -106,9 +106,12 @@ def fit(
     )
     show = watch or report.EpochTable(config.epochs, console)
     events = Path(config.tensorboard) if config.tensorboard else None
-    with progress("training", console, lines=False) as step, tensorboard(events) as board:  # an epoch's; the table has lines
+    ended = 0
+    with progress("epoch", console, lines=lambda: not ended) as step, tensorboard(events) as board:  # then the table tells
 
         def each(epoch: Epoch) -> None:
+            nonlocal ended
+            ended = epoch.number
             board(epoch.number, epoch.figures)
             show(epoch)
 

@@ -3,6 +3,7 @@
 import gzip
 import os
 from io import StringIO
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,10 @@ from rich.console import Console
 
 import predict
 from biLM.progress import progress, show_rate, show_training
+from ner_elmo.alignment import Sentence
+from ner_elmo.config import TrainConfig
+from ner_elmo.entities import Span
+from ner_elmo.experiment import fit, gather
 from ner_elmo.inputs import count_items
 
 
@@ -69,12 +74,16 @@ def test_a_terminal_has_its_bar_alone(clock):
     assert "50%" in said.getvalue()
 
 
-def test_a_table_can_do_without_lines(clock):
-    said = StringIO()
-    with progress("training", Console(file=said), lines=False) as report:
-        clock.seconds += 100
-        report(1, 2)
-    assert said.getvalue() == ""
+def test_a_log_hears_of_the_first_epoch_and_then_its_table_tells(monkeypatch):
+    """Of two batches an epoch, on a clock that moves by 100 s whenever it is looked at."""
+    monkeypatch.setattr("biLM.progress.time", SimpleNamespace(monotonic=count(0, 100).__next__))
+    console = Console(file=StringIO())
+    config = TrainConfig(elmo="none", word_dim=8, hidden_size=8, epochs=2, batch_size=1)
+    sentences = [Sentence(("Ada", "left"), (Span("PER", 0, 1),)), Sentence(("Oslo",), (Span("LOC", 0, 1),))]
+    fit(config, gather(config, sentences, sentences, sentences, console), console)
+    lines = console.file.getvalue().splitlines()
+    assert lines[:2] == ["epoch  50%  0:01:40 left", "epoch  100%  0:00:00 left"]
+    assert [line.split()[0] for line in lines[2:5]] == ["epoch", "1", "2"]
 
 
 def test_training_is_told_of_between_its_rows(clock, capsys):
