@@ -24,7 +24,7 @@ from ner_elmo.config import TrainConfig
 from ner_elmo.model_directory import claim, remember, write_runs
 from ner_elmo.readers import FileRead, read_sentences
 
-ABOUT = "Train a named-entity tagger on top of a biLM (ELMo)."
+ABOUT = "Train a named-entity tagger on top of a biLM (ELMo). Points are of dev F1, with that option alone changed."
 
 
 def add(commands) -> None:
