@@ -116,9 +116,9 @@ class TrainConfig:
     )
     batch_tokens: int | None = option(None, "tokens of a batch, padding included, in the place of batch_size")
     learning_rate: float = option(
-        0.001,
-        "of Adam (AllenNLP's ner_elmo), falling to 0 along a cosine over all epochs (0.002: +0.1 to +1.2 points "
-        "with 120 to 4,560 sentences, -0.2 with 14,041)",
+        0.002,
+        "of Adam, falling to 0 along a cosine over all epochs (0.001, as in AllenNLP's ner_elmo: -0.1 to -6.7 points with "
+        "30 to 4,560 sentences, +0.2 with 14,041)",
     )
     warmup_steps: int = option(0, "batches over which the learning rate rises to its height (300: +0.1 points)")
     ema: float = option(
