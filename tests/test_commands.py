@@ -335,3 +335,16 @@ def test_what_is_odd_in_dev_and_test_is_named(workplace, inside):
     assert "dev holds no entity that can be learned, so the epoch that was kept is the last." in page
     kept = [row["best"] for row in json.loads((workplace / "model2" / "report.json").read_text())["training"]["epochs"]]
     assert kept == [True, True]  # each in its turn
+
+
+def test_one_sentence_and_one_type_are_enough_to_learn_them(workplace, inside):
+    (workplace / "one.conll").write_text("Ada B-PER\nLund I-PER\nleft O\nOslo O\n. O\n")
+    files = [word for side in ("train", "dev", "test") for word in (f"--{side}", "one.conll")]
+    out, err = inside(
+        "train", *files, "--elmo", "none", "--epochs", "12", "--patience", "12", "--hidden-size", "16", "--dropout", "0",
+        "--word-dropout", "0", "--learning-rate", "0.05", "--output", "model3",
+    )  # fmt: skip
+    assert "1 training, 1 dev and 1 test sentences; types: PER\n" in err
+    assert ["PER", *["100.00"] * 6, "1"] in [line.split() for line in out.splitlines()]
+    (entity,) = NerTagger.load(workplace / "model3").tag("Ada Lund left Oslo .")
+    assert (entity.type, entity.text) == ("PER", "Ada Lund")
