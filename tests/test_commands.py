@@ -342,9 +342,9 @@ def test_one_sentence_and_one_type_are_enough_to_learn_them(workplace, inside):
     files = [word for side in ("train", "dev", "test") for word in (f"--{side}", "one.conll")]
     out, err = inside(
         "train", *files, "--elmo", "none", "--epochs", "12", "--patience", "12", "--hidden-size", "16", "--dropout", "0",
-        "--word-dropout", "0", "--learning-rate", "0.05", "--output", "model3",
+        "--word-dropout", "0", "--learning-rate", "0.05", "--output", "by-heart",
     )  # fmt: skip
     assert "1 training, 1 dev and 1 test sentences; types: PER\n" in err
     assert ["PER", *["100.00"] * 6, "1"] in [line.split() for line in out.splitlines()]
-    (entity,) = NerTagger.load(workplace / "model3").tag("Ada Lund left Oslo .")
+    (entity,) = NerTagger.load(workplace / "by-heart").tag("Ada Lund left Oslo .")
     assert (entity.type, entity.text) == ("PER", "Ada Lund")
